@@ -1,0 +1,72 @@
+"""Agents: registered with a ceiling, suspended, resumed, and their ceilings changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from ca.authority.authority import Authority
+from ca.identifiers import AgentId, TenantId
+from ca.policy.ceiling import Agent, AgentState
+from ca.refusals import Reason, Refused
+from ca.store import agents, audit
+from ca.store.agents import AgentRecord
+from ca.store.audit import Entry
+from ca.store.transaction import Connection
+
+
+def add(authority: Authority, agent: Agent, description: str, actor: str) -> AgentRecord:
+    """Registers an agent. Raises `Refused(CONFLICT)` when the tenant has one of this name."""
+    now = authority.clock()
+    record = AgentRecord(agent, description, now.replace(microsecond=0))
+
+    def act(connection: Connection) -> AgentRecord:
+        agents.add(connection, record)
+        _audit(authority, connection, agent, "agent.add", actor)
+        return record
+
+    return authority.database.write(act).result()
+
+
+def suspend(authority: Authority, tenant: TenantId, agent: AgentId, actor: str) -> AgentRecord:
+    """No further certificate until it is resumed; what it holds is revoked separately."""
+    return change(authority, tenant, agent, lambda it: replace(it, state=AgentState.SUSPENDED), "agent.suspend", actor)
+
+
+def resume(authority: Authority, tenant: TenantId, agent: AgentId, actor: str) -> AgentRecord:
+    """Lets a suspended agent enrol again."""
+    return change(authority, tenant, agent, lambda it: replace(it, state=AgentState.ACTIVE), "agent.resume", actor)
+
+
+def change(
+    authority: Authority,
+    tenant: TenantId,
+    agent: AgentId,
+    edit: Callable[[Agent], Agent],
+    action: str,
+    actor: str,
+) -> AgentRecord:
+    """Replaces an agent's state or ceiling by what `edit` makes of it. Raises `Refused(NOT_FOUND)`."""
+
+    def act(connection: Connection) -> AgentRecord:
+        record = require(connection, tenant, agent)
+        changed = edit(record.agent)
+        agents.replace(connection, changed)
+        _audit(authority, connection, changed, action, actor)
+        return replace(record, agent=changed)
+
+    return authority.database.write(act).result()
+
+
+def require(connection: Connection, tenant: TenantId, agent: AgentId) -> AgentRecord:
+    """The agent of this name. Raises `Refused(NOT_FOUND)`."""
+    record = agents.find(connection, tenant, agent)
+    if record is None:
+        raise Refused(Reason.NOT_FOUND, f"The tenant {tenant} has no agent {agent}.")
+    return record
+
+
+def _audit(authority: Authority, connection: Connection, agent: Agent, action: str, actor: str) -> None:
+    detail = {"scope": str(agent.ceiling), "max_depth": agent.max_depth, "state": agent.state.value}
+    entry = Entry(authority.clock(), actor, action, "granted", tenant=agent.tenant, agent=agent.id, detail=detail)
+    audit.append(connection, entry)

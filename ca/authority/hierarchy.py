@@ -1,0 +1,148 @@
+"""The root and the issuing CA: made once, by the ceremony, both signed by the root's key in the token.
+
+Their names carry the first digits of their key's digest, so that no two authorities share a
+subject DN: some consumers know a CA by its name alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cryptography import x509
+
+from ca.authority.authority import Names
+from ca.hsm import Signer
+from ca.identifiers import Serial, Thumbprint
+from ca.pki import certificate, keys, lint, profile, signed
+from ca.pki.certificate import Contents, Holder, Issuer, Pointers
+from ca.pki.keys import PublicKey
+from ca.pki.profile import Kind
+from ca.store import audit, certificates, issuers
+from ca.store.audit import Entry
+from ca.store.certificates import Intent
+from ca.store.issuers import IssuerRecord
+from ca.store.transaction import Connection, Database
+
+ROOT = "root-1"
+ISSUING = "issuing-1"
+RESPONDER = "ocsp-1"
+"""The labels of the keys in the token; the first two are also the CAs' names in URLs."""
+
+ROOT_LIFETIME = timedelta(days=20 * 365)
+ISSUING_LIFETIME = timedelta(days=5 * 365)
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """What the ceremony stands on."""
+
+    database: Database
+    signer: Signer
+    names: Names
+    status_url: str
+    clock: Callable[[], datetime]
+    random: Callable[[int], bytes]
+
+
+def establish(foundation: Foundation, root_key: PublicKey, issuing_key: PublicKey) -> tuple[Issuer, Issuer]:
+    """Makes the root and the issuing CA and stores both in one transaction: all of it or nothing.
+
+    The signatures come first here, as the only ones that do: without the row there is no authority
+    yet, and a ceremony that died starts anew with the same keys.
+    """
+    now = foundation.clock()
+    root_contents = _contents(foundation, Kind.ROOT, "Root CA", root_key, now, ROOT_LIFETIME)
+    root = _make(foundation, ROOT, root_contents, None, root_key, now)
+    issuing_contents = _contents(foundation, Kind.ISSUING, "Issuing CA", issuing_key, now, ISSUING_LIFETIME)
+    issuing = _make(foundation, ISSUING, issuing_contents, root.issuer, root_key, now)
+
+    def act(connection: Connection) -> None:
+        for made in (root, issuing):
+            _store(connection, made, root.issuer, now)
+
+    foundation.database.write(act).result()
+    return root.issuer, issuing.issuer
+
+
+def load(database: Database, status_url: str) -> tuple[Issuer, Issuer] | None:
+    """The root and the issuing CA of this database, or None before the ceremony."""
+    with database.read() as connection:
+        records = {record.kind: record for record in issuers.everyone(connection)}
+    if not records:
+        return None
+    return _issuer(records[Kind.ROOT], status_url), _issuer(records[Kind.ISSUING], status_url)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    issuer: Issuer
+    intent: Intent
+    signature: bytes
+    der: bytes
+
+
+def _make(
+    foundation: Foundation, name: str, contents: Contents, issuer: Issuer | None, signing_key: PublicKey, now: datetime
+) -> _Made:
+    serial = Serial.assign(1, foundation.random(18))
+    to_be_signed = certificate.to_be_signed(contents, serial, issuer)
+    linted = lint.lint_certificate(to_be_signed, contents, serial, issuer, now)
+    [signature] = foundation.signer.sign(signing_key, [linted.to_be_signed.tbs]).result()
+    der = signed.seal(to_be_signed, signature, signing_key)
+    intent = Intent(
+        issuer=issuer.id if issuer else name,
+        serial=serial,
+        kind=contents.kind,
+        tenant=None,
+        holder=name,
+        task=None,
+        key=keys.thumbprint(contents.holder.public_key),
+        not_before=contents.validity.not_before,
+        not_after=contents.validity.not_after,
+        crl_shard=issuers.FULL,
+        to_be_signed=to_be_signed,
+        created_at=now,
+    )
+    made = x509.load_der_x509_certificate(der)
+    return _Made(
+        Issuer(name, made, contents.holder.public_key, pointers(name, foundation.status_url)), intent, signature, der
+    )
+
+
+def _store(connection: Connection, made: _Made, root: Issuer, now: datetime) -> None:
+    issuers.add(connection, IssuerRecord(made.issuer.id, made.intent.kind, made.issuer.id, made.der, now))
+    certificates.intend(connection, made.intent)
+    certificates.record(connection, made.intent, made.signature, Thumbprint.of(made.der))
+    detail = {"kind": made.intent.kind.value, "subject": made.issuer.certificate.subject.rfc4514_string()}
+    entry = Entry(now, "ceremony", "certificate.issue", "granted", serial=str(made.intent.serial), detail=detail)
+    audit.append(connection, entry)
+
+
+def _contents(
+    foundation: Foundation, kind: Kind, title: str, key: PublicKey, now: datetime, lifetime: timedelta
+) -> Contents:
+    domain = foundation.names.trust_domain
+    name = f"{domain} {title} {keys.thumbprint(key).hex[:8]}"
+    constraints = None
+    if kind is Kind.ISSUING:
+        # RFC 5280 4.2.1.10: a URI's host must be the trust domain; names of other kinds are not constrained.
+        constraints = x509.NameConstraints([x509.UniformResourceIdentifier(domain)], None)
+    return Contents(
+        kind=kind,
+        holder=Holder(profile.authority_subject(foundation.names.organisation, name), key),
+        validity=profile.validity(now, lifetime),
+        name_constraints=constraints,
+    )
+
+
+def _issuer(record: IssuerRecord, status_url: str) -> Issuer:
+    made = x509.load_der_x509_certificate(record.certificate)
+    return Issuer(record.id, made, keys.narrow(made.public_key()), pointers(record.id, status_url))
+
+
+def pointers(name: str, status_url: str) -> Pointers:
+    """Where the world finds what this CA publishes: the root's one list, and of the issuing CA the shard."""
+    crl = f"{status_url}/crl/{name}.crl" if name == ROOT else f"{status_url}/crl/{name}/{issuers.ONLY_SHARD}.crl"
+    return Pointers(ca_issuers=f"{status_url}/ca/{name}.cer", crl=crl, ocsp=f"{status_url}/ocsp")

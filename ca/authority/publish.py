@@ -1,0 +1,73 @@
+"""Revocations to published CRLs.
+
+The number is taken, and committed, before the signature: a crash wastes a number and never uses
+one twice. A list replaces only an older one, so of two writers the newer wins.
+"""
+
+from __future__ import annotations
+
+from asyncio import to_thread, wrap_future
+from datetime import datetime, timedelta
+
+from ca.authority.authority import Authority
+from ca.pki import crl, lint, signed
+from ca.pki.certificate import Issuer
+from ca.pki.crl import Scope
+from ca.pki.lint import Linted
+from ca.refusals import Reason, Refused
+from ca.store import issuers, revocations
+from ca.store.issuers import PublishedCrl
+
+GRACE = timedelta(hours=1)
+"""How long after its expiry, and one CRL more, a certificate stays listed (RFC 5280 3.3)."""
+
+LISTS = 3
+"""How many lists `publish` makes."""
+
+
+async def publish(authority: Authority) -> list[PublishedCrl]:
+    """Signs and publishes every CRL of this authority anew: the root's, and the issuing CA's full list and shard.
+
+    Raises `Refused` when the signer or the database cannot; what was published stays in force.
+    """
+    root = await _publish(authority, authority.root, Scope(issuers.FULL))
+    full = await _publish(authority, authority.issuer, Scope(issuers.FULL))
+    shard = Scope(issuers.ONLY_SHARD, authority.issuer.pointers.crl)
+    return [root, full, await _publish(authority, authority.issuer, shard)]
+
+
+async def _publish(authority: Authority, issuer: Issuer, scope: Scope) -> PublishedCrl:
+    number = await wrap_future(
+        authority.database.write(lambda connection: issuers.take_crl_number(connection, issuer.id))
+    )
+    published = await _sign(authority, issuer, scope, number)
+    await wrap_future(authority.database.write(lambda connection: issuers.publish(connection, published)))
+    return published
+
+
+async def _sign(authority: Authority, issuer: Issuer, scope: Scope, number: int) -> PublishedCrl:
+    this_update = authority.clock().replace(microsecond=0)
+    next_update = this_update + authority.crl_lifetime
+    linted = await to_thread(_draft, authority, issuer, scope, number, this_update, next_update)
+    [signature] = await wrap_future(authority.signer.sign(issuer.public_key, [linted.to_be_signed.tbs]))
+    try:
+        der = signed.seal(linted.to_be_signed, signature, issuer.public_key)
+    except signed.InvalidSignature as error:
+        raise Refused(Reason.UNAVAILABLE, "The signer returned a signature that does not verify.") from error
+    return PublishedCrl(issuer.id, scope.shard, number, this_update, next_update, der)
+
+
+def _draft(
+    authority: Authority, issuer: Issuer, scope: Scope, number: int, this_update: datetime, next_update: datetime
+) -> Linted:
+    with authority.database.read() as connection:
+        revoked = revocations.entries(connection, issuer.id, scope.shard, this_update - GRACE - authority.crl_lifetime)
+    to_be_signed = crl.to_be_signed(
+        issuer,
+        (crl.entry(one.serial, one.revoked_at, one.reason) for one in revoked),
+        number=number,
+        this_update=this_update,
+        next_update=next_update,
+        scope=scope,
+    )
+    return lint.lint_crl(to_be_signed, issuer, number=number, now=this_update, next_update=next_update, scope=scope)

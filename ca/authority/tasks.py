@@ -1,0 +1,147 @@
+"""Tasks: opened within the agent's ceiling, ended by word or by deadline. The end revokes what was issued for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import rfc8785
+from cryptography import x509
+
+from ca.authority.agents import require as require_agent
+from ca.authority.authority import Authority
+from ca.authority.revoke import revoke_within
+from ca.identifiers import AgentId, TaskId, TenantId, Thumbprint
+from ca.policy.ceiling import Principal, Task, TaskState
+from ca.policy.scope import Scope
+from ca.refusals import Reason, Refused
+from ca.store import audit, tasks
+from ca.store.audit import Entry
+from ca.store.certificates import CertificateRecord, Filter
+from ca.store.tasks import TaskRecord
+from ca.store.transaction import Connection
+
+DEFAULT_LENGTH = timedelta(hours=24)
+LONGEST = timedelta(days=366)
+_MAX_DETAILS_OCTETS = 16 * 1024
+_OVERDUE_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a task is opened with. Without a deadline it ends after 24 hours."""
+
+    tenant: TenantId
+    agent: AgentId
+    id: TaskId
+    scope: Scope
+    resources: tuple[str, ...]
+    authorization_details: list[dict[str, Any]]
+    deadline: datetime | None
+    principal: Principal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A task that ended, and the certificates that ended with it."""
+
+    record: TaskRecord
+    revoked: list[CertificateRecord]
+
+
+def open_task(authority: Authority, opening: Opening, actor: str) -> TaskRecord:
+    """Opens a task. Raises `Refused`: NOT_FOUND, SCOPE_EXCEEDED, MALFORMED, LIFETIME_REFUSED, CONFLICT."""
+    now = authority.clock()
+    record = _record(opening, now)
+
+    def act(connection: Connection) -> TaskRecord:
+        agent = require_agent(connection, opening.tenant, opening.agent).agent
+        if not opening.scope.within(agent.ceiling):
+            raise Refused(
+                Reason.SCOPE_EXCEEDED,
+                f"The task's scope exceeds the agent's ceiling, which is '{agent.ceiling}'; widen the agent's first.",
+            )
+        tasks.add(connection, record)
+        _audit(connection, record, now, "task.open", actor)
+        return record
+
+    return authority.database.write(act).result()
+
+
+def end(authority: Authority, tenant: TenantId, task: TaskId, state: TaskState, actor: str) -> Ended:
+    """Ends a task and revokes its certificates in one transaction; a task that had ended stays as it was.
+
+    Raises `Refused(NOT_FOUND)`.
+    """
+    return authority.database.write(
+        lambda connection: _end(connection, tenant, task, state, actor, authority.clock())
+    ).result()
+
+
+def expire(authority: Authority) -> list[Ended]:
+    """Ends the tasks whose deadline has passed, at most 100 at a time."""
+    now = authority.clock()
+    with authority.database.read() as connection:
+        overdue = tasks.overdue(connection, now, _OVERDUE_AT_ONCE)
+    return [end(authority, one.tenant, one.task.id, TaskState.EXPIRED, "authority") for one in overdue]
+
+
+def require(connection: Connection, tenant: TenantId, task: TaskId) -> TaskRecord:
+    """The task of this name. Raises `Refused(NOT_FOUND)`."""
+    record = tasks.find(connection, tenant, task)
+    if record is None:
+        raise Refused(Reason.NOT_FOUND, f"The tenant {tenant} has no task {task}.")
+    return record
+
+
+def _end(connection: Connection, tenant: TenantId, task: TaskId, state: TaskState, actor: str, now: datetime) -> Ended:
+    record = require(connection, tenant, task)
+    if not tasks.end(connection, tenant, task, state, now):
+        return Ended(record, [])
+    wanted = Filter(tenant=tenant, task=task)
+    revoked = revoke_within(connection, wanted, x509.ReasonFlags.cessation_of_operation, actor, now)
+    ended = replace(record, task=replace(record.task, state=state), ended_at=now.replace(microsecond=0))
+    _audit(connection, ended, now, f"task.{state.value}", actor)
+    return Ended(ended, revoked)
+
+
+def _record(opening: Opening, now: datetime) -> TaskRecord:
+    deadline = (opening.deadline or now + DEFAULT_LENGTH).replace(microsecond=0)
+    if not now < deadline <= now + LONGEST:
+        raise Refused(Reason.LIFETIME_REFUSED, f"The deadline must lie ahead, at most {LONGEST.days} days.")
+    task = Task(
+        id=opening.id,
+        agent=opening.agent,
+        state=TaskState.RUNNING,
+        scope=opening.scope,
+        resources=opening.resources,
+        details_sha256=_digest(opening.authorization_details) if opening.authorization_details else None,
+        deadline=deadline,
+        principal=opening.principal,
+    )
+    return TaskRecord(opening.tenant, task, opening.authorization_details, now.replace(microsecond=0))
+
+
+def _digest(details: list[dict[str, Any]]) -> bytes:
+    """SHA-256 over the canonical JSON (RFC 8785) of the authorization details (RFC 9396 2)."""
+    try:
+        canonical = rfc8785.dumps(details)
+    except rfc8785.CanonicalizationError as error:
+        raise Refused(
+            Reason.MALFORMED, "The authorization details hold a value that JSON cannot carry exactly."
+        ) from error
+    typed = all(isinstance(detail.get("type"), str) and detail["type"] for detail in details)
+    if len(canonical) > _MAX_DETAILS_OCTETS or not typed:
+        raise Refused(
+            Reason.MALFORMED,
+            "Authorization details are an array of objects, each with a 'type', of at most 16 KiB in all (RFC 9396).",
+        )
+    return Thumbprint.of(canonical).digest
+
+
+def _audit(connection: Connection, record: TaskRecord, now: datetime, action: str, actor: str) -> None:
+    task = record.task
+    detail = {"scope": str(task.scope), "resources": list(task.resources), "deadline": task.deadline.isoformat()}
+    entry = Entry(now, actor, action, "granted", record.tenant, task.agent, task.id, detail=detail)
+    audit.append(connection, entry)

@@ -1,0 +1,211 @@
+"""Configuration: `remit.toml`, then environment variables `REMIT_*`, read once at the top.
+
+A key that does not exist is refused with the nearest one that does. Rooms receive ready values;
+only `ca.server`, `ca.ceremony`, `ca.doctor` and the status service's server read this.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import timedelta
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from softhsm.locate import ModuleMissing, find_module
+
+_CHECKOUT = Path(__file__).parent.parent
+_DURATION = re.compile(r"(\d+)([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_LISTEN = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):(\d{1,5})")
+
+# Read by the command, not by the servers.
+_FOREIGN = {"REMIT_CREDENTIAL", "REMIT_CA", "REMIT_ENROLLMENT_TOKEN", "REMIT_ROOT_FINGERPRINT"}
+
+DOCUMENTATION_ARC = "1.3.6.1.4.1.32473.1"
+"""RFC 5612's arc for examples: `doctor` warns while it is in use."""
+
+
+class Misconfigured(Exception):  # noqa: N818 (said to a person as it is)
+    """The configuration cannot be used: one sentence a line, each naming the key."""
+
+
+def _duration(value: Any) -> Any:
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    return timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
+"""A time such as `90s`, `15m`, `8h` or `2d`."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Pkcs11(_Section):
+    """The HSM: any PKCS#11 module; SoftHSM where none is named."""
+
+    module: Path | None = None
+    token_label: str = "remit"  # noqa: S105 (a label)
+    pin_file: Path | None = None
+
+
+class Certificates(_Section):
+    """Agents' certificates: their lifetimes, and whether RSA keys are taken."""
+
+    lifetime: Duration = timedelta(minutes=15)
+    shortest: Duration = timedelta(minutes=1)
+    longest: Duration = timedelta(minutes=60)
+    rsa: bool = False
+
+
+class Status(_Section):
+    """What the status service says, and for how long."""
+
+    crl_lifetime: Duration = timedelta(hours=1)
+    ocsp_validity: Duration = timedelta(seconds=60)
+    ocsp_unissued: Literal["unknown", "revoked"] = "unknown"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. `Settings.load()` reads it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="REMIT_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    home: Path = _CHECKOUT / "var"
+    database_url: str = ""
+    listen: str = "127.0.0.1:8443"
+    status_listen: str = "127.0.0.1:8080"
+    public_url: str = ""
+    status_url: str = ""
+    trust_domain: str = "agents.example"
+    organisation: str = Field(default="Remit", min_length=1, max_length=64)
+    oid_arc: str = Field(default=DOCUMENTATION_ARC, pattern=r"^[0-2](\.(0|[1-9]\d{0,8}))+$")
+    pkcs11: Pkcs11 = Pkcs11()
+    certificates: Certificates = Certificates()
+    status: Status = Status()
+
+    @classmethod
+    def load(cls) -> Settings:
+        """Reads `remit.toml` of the working directory (or `REMIT_CONFIG`) and the environment.
+
+        Raises `Misconfigured`.
+        """
+        _refuse_unknown_variables()
+        try:
+            return cls().completed()
+        except ValidationError as error:
+            raise Misconfigured("\n".join(map(_sentence, error.errors()))) from error
+        except ModuleMissing as error:
+            raise Misconfigured(str(error)) from error
+        except OSError as error:
+            raise Misconfigured(f"The configuration cannot be read: {error}.") from error
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file."""
+        file = Path(os.environ.get("REMIT_CONFIG", "remit.toml"))
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
+
+    @field_validator("listen", "status_listen")
+    @classmethod
+    def _check_listener(cls, value: str) -> str:
+        match = _LISTEN.fullmatch(value)
+        if match is None or not 0 < int(match[2]) < 65536:
+            raise ValueError("must be host:port")
+        return value
+
+    def completed(self) -> Settings:
+        """The same settings with every default that follows from another one filled in."""
+        home = self.home.absolute()
+        return self.model_copy(
+            update={
+                "home": home,
+                "database_url": self.database_url or f"sqlite:///{home / 'remit.db'}",
+                "public_url": (self.public_url or f"https://{self.listen}").rstrip("/"),
+                "status_url": (self.status_url or f"http://{self.status_listen}").rstrip("/"),
+                "pkcs11": self.pkcs11.model_copy(
+                    update={"module": self.module, "pin_file": self.pkcs11.pin_file or home / "pin"}
+                ),
+            }
+        )
+
+    @property
+    def module(self) -> Path:
+        """The PKCS#11 module, once `completed`."""
+        return self.pkcs11.module or find_module()
+
+    @property
+    def pin_file(self) -> Path:
+        """The file that holds the user's PIN, once `completed`."""
+        return self.pkcs11.pin_file or self.home / "pin"
+
+    @property
+    def softhsm_directory(self) -> Path:
+        """Where the embedded SoftHSM keeps its configuration and tokens."""
+        return self.home / "token"
+
+
+def split_listener(listener: str) -> tuple[str, int]:
+    """`host:port` to its halves; an IPv6 address stands in brackets."""
+    host, _, port = listener.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _known_variables() -> set[str]:
+    names = {"REMIT_CONFIG"}
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            names |= {f"REMIT_{name}__{key}".upper() for key in section.model_fields}
+        else:
+            names.add(f"REMIT_{name}".upper())
+    return names
+
+
+def _refuse_unknown_variables() -> None:
+    known = _known_variables()
+    for name in os.environ:
+        if name.startswith("REMIT_") and name not in known | _FOREIGN:
+            raise Misconfigured(f"The environment variable {name} is not known; {_nearest(name, known)}.")
+
+
+def _nearest(name: str, known: set[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(known))}"
+
+
+def _sentence(error: Any) -> str:
+    key = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        known = set(Settings.model_fields) | {
+            f"{name}.{key}"
+            for name, field in Settings.model_fields.items()
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+            for key in field.annotation.model_fields
+        }
+        return f"The setting {key} is not known; {_nearest(key, known)}."
+    return f"The setting {key} is wrong: {error['msg']}."

@@ -1,0 +1,230 @@
+"""The check before a signature: what was linted is byte for byte what is signed.
+
+Only `lint_certificate` and `lint_crl` make a `Linted`, and only a `Linted` reaches the signer.
+Each reads the bytes anew with a parser that did not make them, and runs one cited rule a function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.x509.oid import AuthorityInformationAccessOID
+
+from ca.identifiers import Serial
+from ca.pki.certificate import Contents, Issuer
+from ca.pki.crl import Scope
+from ca.pki.keys import spki
+from ca.pki.profile import BACKDATE, PROFILES, Kind
+from ca.pki.signed import ToBeSigned, assemble
+from ca.refusals import Reason, Refused
+
+_PLACEHOLDER = b"\x00"
+_MAX_PRIVATE_OCTETS = 1024
+_CRITICAL = (x509.BasicConstraints, x509.KeyUsage, x509.NameConstraints)
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
+
+
+@dataclass(frozen=True, slots=True)
+class Linted:
+    """Bytes that passed every rule: the only thing that may be signed."""
+
+    to_be_signed: ToBeSigned
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What a rule about a certificate looks at."""
+
+    certificate: x509.Certificate
+    contents: Contents
+    serial: Serial
+    issuer: Issuer | None
+    now: datetime
+
+    def find(self, kind: type[_Extension]) -> _Extension | None:
+        for extension in self.certificate.extensions:
+            if isinstance(extension.value, kind):
+                return extension.value
+        return None
+
+
+_Rule = Callable[[_Case], bool]
+
+
+def _version_is_three(case: _Case) -> bool:
+    """RFC 5280 4.1.2.1: extensions need version 3."""
+    return case.certificate.version is x509.Version.v3
+
+
+def _serial_is_the_one_drawn(case: _Case) -> bool:
+    """RFC 5280 4.1.2.2: positive, at most 20 octets; the 19 of this authority begin with 0x01 to 0x7f."""
+    octets = case.serial.octets
+    return case.certificate.serial_number == case.serial.number and len(octets) == 19 and octets[0] <= 0x7F
+
+
+def _issuer_is_the_signer(case: _Case) -> bool:
+    """RFC 5280 4.1.2.4: the issuer's name is the subject of the issuer's certificate."""
+    expected = case.issuer.certificate.subject if case.issuer else case.contents.holder.subject
+    return case.certificate.issuer == expected
+
+
+def _subject_is_the_computed_one(case: _Case) -> bool:
+    """RFC 5280 4.1.2.6: a non-empty subject, and exactly the one that policy computed."""
+    return case.certificate.subject == case.contents.holder.subject and len(list(case.certificate.subject)) > 0
+
+
+def _key_is_the_proven_one(case: _Case) -> bool:
+    """RFC 5280 4.1.2.7: the SubjectPublicKeyInfo is that of the key whose possession was proven."""
+    return spki(case.certificate.public_key()) == spki(case.contents.holder.public_key)  # type: ignore[arg-type] # compared as bytes
+
+
+def _key_is_not_the_issuers(case: _Case) -> bool:
+    """A subscriber with the CA's own key could sign for the CA."""
+    return case.issuer is None or spki(case.issuer.public_key) != spki(case.contents.holder.public_key)
+
+
+def _validity_is_within(case: _Case) -> bool:
+    """RFC 5280 4.1.2.5: in order, back-dated by at most a minute, and within the issuer's life."""
+    certificate = case.certificate
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    within = case.issuer is None or end <= case.issuer.certificate.not_valid_after_utc
+    return within and start < end and case.now - start <= BACKDATE + timedelta(seconds=1) and end > case.now
+
+
+def _basic_constraints(case: _Case) -> bool:
+    """RFC 5280 4.2.1.9: cA and pathLenConstraint as the profile says."""
+    found, profile = case.find(x509.BasicConstraints), PROFILES[case.contents.kind]
+    wanted = x509.BasicConstraints(ca=profile.certificate_authority, path_length=profile.path_length)
+    return found == wanted
+
+
+def _key_usage(case: _Case) -> bool:
+    """RFC 5280 4.2.1.3: a CA signs certificates and CRLs, all others sign data, and nothing else."""
+    usage, authority = case.find(x509.KeyUsage), PROFILES[case.contents.kind].certificate_authority
+    return usage is not None and (
+        (usage.key_cert_sign, usage.crl_sign, usage.digital_signature) == (authority, authority, not authority)
+        and not (usage.content_commitment or usage.key_encipherment or usage.data_encipherment or usage.key_agreement)
+    )
+
+
+def _purpose(case: _Case) -> bool:
+    """RFC 5280 4.2.1.12: exactly the profile's purpose, never anyExtendedKeyUsage."""
+    found, wanted = case.find(x509.ExtendedKeyUsage), PROFILES[case.contents.kind].purpose
+    return (list(found) if found else []) == ([wanted] if wanted else [])
+
+
+def _alternative_names(case: _Case) -> bool:
+    """SPIFFE X.509-SVID 2: an agent or operator has exactly one SAN, its URI; others the computed ones."""
+    found = case.find(x509.SubjectAlternativeName)
+    names = tuple(found) if found else ()
+    if case.contents.kind in (Kind.AGENT, Kind.OPERATOR):
+        spiffe = len(names) == 1 and isinstance(names[0], x509.UniformResourceIdentifier)
+        return spiffe and names == case.contents.holder.alternative_names and names[0].value.startswith("spiffe://")
+    return names == case.contents.holder.alternative_names
+
+
+def _authority_key_identifier(case: _Case) -> bool:
+    """RFC 5280 4.2.1.1: the issuer's subject key identifier."""
+    if case.issuer is None:
+        return True
+    found = case.find(x509.AuthorityKeyIdentifier)
+    wanted = case.issuer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    return found is not None and found.key_identifier == wanted.digest
+
+
+def _status_is_reachable(case: _Case) -> bool:
+    """RFC 5280 4.2.1.13 and 4.2.2.1: the pointers that the profile promises are there."""
+    profile = PROFILES[case.contents.kind]
+    crl = case.find(x509.CRLDistributionPoints) is not None
+    access = case.find(x509.AuthorityInformationAccess)
+    methods = {description.access_method for description in access or ()}
+    ocsp = AuthorityInformationAccessOID.OCSP in methods
+    no_check = case.find(x509.OCSPNoCheck) is not None
+    return (crl, ocsp, no_check) == (profile.points_to_crl, profile.points_to_ocsp, profile.no_check)
+
+
+def _critical_flags(case: _Case) -> bool:
+    """Private extensions are never critical; basicConstraints, keyUsage and nameConstraints always are."""
+    return all(
+        extension.critical == isinstance(extension.value, _CRITICAL) for extension in case.certificate.extensions
+    )
+
+
+def _private_extensions(case: _Case) -> bool:
+    """Nothing unknown but what policy put there, and that of at most 1 KiB each."""
+    found = [e.value for e in case.certificate.extensions if isinstance(e.value, x509.UnrecognizedExtension)]
+    return tuple(found) == case.contents.private and all(len(e.value) <= _MAX_PRIVATE_OCTETS for e in found)
+
+
+CERTIFICATE_RULES: tuple[_Rule, ...] = (
+    _version_is_three,
+    _serial_is_the_one_drawn,
+    _issuer_is_the_signer,
+    _subject_is_the_computed_one,
+    _key_is_the_proven_one,
+    _key_is_not_the_issuers,
+    _validity_is_within,
+    _basic_constraints,
+    _key_usage,
+    _purpose,
+    _alternative_names,
+    _authority_key_identifier,
+    _status_is_reachable,
+    _critical_flags,
+    _private_extensions,
+)
+
+
+def lint_certificate(
+    to_be_signed: ToBeSigned, contents: Contents, serial: Serial, issuer: Issuer | None, now: datetime
+) -> Linted:
+    """Checks a TBSCertificate against what it should say.
+
+    Raises `Refused(LINT_FAILED)` naming the rule: this is a fault of ours, never of the caller's.
+    """
+    try:
+        certificate = x509.load_der_x509_certificate(assemble(to_be_signed, _PLACEHOLDER))
+        case = _Case(certificate, contents, serial, issuer, now)
+        broken = next((rule for rule in CERTIFICATE_RULES if not rule(case)), None)
+    except (ValueError, x509.DuplicateExtension) as error:
+        raise _failed("the bytes do not parse") from error
+    if broken is not None:
+        raise _failed(broken.__name__)
+    return Linted(to_be_signed)
+
+
+def lint_crl(
+    to_be_signed: ToBeSigned, issuer: Issuer, *, number: int, now: datetime, next_update: datetime, scope: Scope
+) -> Linted:
+    """Checks a TBSCertList (RFC 5280 5): issuer, times in order, number, AKI, and the distribution point.
+
+    Raises `Refused(LINT_FAILED)`.
+    """
+    try:
+        crl = x509.load_der_x509_crl(assemble(to_be_signed, _PLACEHOLDER))
+        found = {type(extension.value): extension for extension in crl.extensions}
+    except (ValueError, x509.DuplicateExtension) as error:
+        raise _failed("the bytes do not parse") from error
+    point = found.pop(x509.IssuingDistributionPoint, None)
+    urls = [name.value for name in point.value.full_name or ()] if point else []
+    rules = {
+        "issuer": crl.issuer == issuer.certificate.subject,
+        "times": crl.last_update_utc == now < next_update == crl.next_update_utc,
+        "number": found.pop(x509.CRLNumber).value == x509.CRLNumber(number) if x509.CRLNumber in found else False,
+        "authority_key_identifier": found.pop(x509.AuthorityKeyIdentifier, None) is not None,
+        "distribution_point": urls == ([scope.distribution_point] if scope.distribution_point else []),
+        "distribution_point_critical": point is None or point.critical,
+        "nothing_else": not found,
+    }
+    broken = next((name for name, holds in rules.items() if not holds), None)
+    if broken is not None:
+        raise _failed(f"crl {broken}")
+    return Linted(to_be_signed)
+
+
+def _failed(rule: str) -> Refused:
+    return Refused(Reason.LINT_FAILED, f"Nothing was signed: the check before the signature failed ({rule}).")

@@ -1,0 +1,127 @@
+"""From a builder to the exact bytes that will be signed, and from a signature to the finished object.
+
+cryptography's builders do the DER; the key they are given here only records what it is asked to
+sign. So the ToBeSigned exists, can be linted and committed to the database before the key in the
+token is used, and what comes back is verified before it leaves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from cryptography import x509
+from cryptography.hazmat import asn1
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from ca.pki.keys import InvalidSignature, PublicKey, hash_for, verify
+
+__all__ = ["InvalidSignature", "ToBeSigned", "assemble", "draft", "recording_key", "seal"]
+
+Builder = x509.CertificateBuilder | x509.CertificateRevocationListBuilder
+
+
+@dataclass(frozen=True, slots=True)
+class ToBeSigned:
+    """The exact bytes for the signer, and the AlgorithmIdentifier that will stand beside the signature."""
+
+    tbs: bytes
+    algorithm: bytes
+
+
+@asn1.sequence
+class _Signed:
+    """`SEQUENCE { tbs, signatureAlgorithm, signature BIT STRING }`: RFC 5280 4.1 and 5.1."""
+
+    tbs: asn1.TLV
+    algorithm: asn1.TLV
+    signature: asn1.BitString
+
+
+class _Recorder:
+    """What the recording keys share: they sign nothing and remember what they were asked to sign."""
+
+    def __init__(self, public: Any) -> None:
+        self.recorded = b""
+        self._public = public
+
+    def sign(self, data: Any, *_: Any, **__: Any) -> bytes:
+        """Remembers `data`; the answer is a placeholder that never leaves `draft`."""
+        self.recorded = bytes(data)
+        return b"\x00"
+
+    def public_key(self) -> Any:
+        """The public half, which is all there is."""
+        return self._public
+
+    @property
+    def key_size(self) -> Any:
+        """As the public key says."""
+        return self._public.key_size
+
+    @property
+    def curve(self) -> Any:
+        """As the public key says."""
+        return self._public.curve
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise NotImplementedError("a recording key has no private half")
+
+    exchange = decrypt = private_numbers = private_bytes = private_bytes_raw = __copy__ = __deepcopy__ = _refuse
+
+
+# The builders ask for an instance of the abstract class of each kind; the recorder comes first, so
+# that it is the recorder that fills the abstract methods.
+class _RecordingEllipticCurveKey(_Recorder, ec.EllipticCurvePrivateKey):
+    pass
+
+
+class _RecordingEd25519Key(_Recorder, ed25519.Ed25519PrivateKey):
+    pass
+
+
+class _RecordingRsaKey(_Recorder, rsa.RSAPrivateKey):
+    pass
+
+
+RecordingKey = _RecordingEllipticCurveKey | _RecordingEd25519Key | _RecordingRsaKey
+
+
+def recording_key(public_key: PublicKey) -> RecordingKey:
+    """A stand-in for the private half of `public_key` that records what a builder asks it to sign."""
+    match public_key:
+        case ec.EllipticCurvePublicKey():
+            return _RecordingEllipticCurveKey(public_key)
+        case ed25519.Ed25519PublicKey():
+            return _RecordingEd25519Key(public_key)
+        case rsa.RSAPublicKey():
+            return _RecordingRsaKey(public_key)
+
+
+def draft(builder: Builder, public_key: PublicKey) -> ToBeSigned:
+    """The ToBeSigned that `builder` makes for the signer with this public key."""
+    key = recording_key(public_key)
+    unsigned = builder.sign(key, hash_for(public_key))
+    algorithm = asn1.decode_der(_Signed, unsigned.public_bytes(Encoding.DER)).algorithm
+    return ToBeSigned(tbs=key.recorded, algorithm=asn1.encode_der(algorithm))
+
+
+def seal(to_be_signed: ToBeSigned, signature: bytes, public_key: PublicKey) -> bytes:
+    """The finished certificate or CRL in DER, after the signature was verified over the very bytes.
+
+    Raises `InvalidSignature`; nothing is returned that the public key does not vouch for.
+    """
+    verify(public_key, signature, to_be_signed.tbs)
+    return assemble(to_be_signed, signature)
+
+
+def assemble(to_be_signed: ToBeSigned, signature: bytes) -> bytes:
+    """The outer SEQUENCE in DER, the signature taken as it is: for bytes that were sealed before."""
+    return asn1.encode_der(
+        _Signed(
+            tbs=asn1.decode_der(asn1.TLV, to_be_signed.tbs),
+            algorithm=asn1.decode_der(asn1.TLV, to_be_signed.algorithm),
+            signature=asn1.BitString(signature, 0),
+        )
+    )

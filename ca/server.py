@@ -1,0 +1,130 @@
+"""`python -m ca.server`: the API over TLS, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+
+import structlog
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+
+from ca import assembly
+from ca.authority import hierarchy, infrastructure, issuance
+from ca.authority.authority import Authority
+from ca.authority.upkeep import Upkeep
+from ca.config import Misconfigured, Settings, split_listener
+from ca.hsm import TokenFault
+from ca.pki.certificate import Issuer
+from ca.refusals import Refused
+from ca.store import schema
+from ca.store.transaction import Database
+from ca.tls import Tls
+from ca.web.app import build
+from ca.web.peer import PeerProtocol
+
+_KEEP_ALIVE_SECONDS = 30
+_SHUTDOWN_SECONDS = 10
+
+_log = structlog.get_logger("remit.server")
+
+
+class NotReady(Exception):  # noqa: N818 (said to a person as it is)
+    """The server cannot start: one sentence with the mend."""
+
+
+async def serve(settings: Settings) -> None:
+    """Starts every part in order, serves until a signal, and stops them in the opposite order.
+
+    Raises `NotReady`, `TokenFault`, `Refused`.
+    """
+    database = Database(settings.database_url)
+    signer = assembly.signer(settings)
+    try:
+        root, issuer = _hierarchy(settings, database)
+        signer.start()
+        assembly.adopt(signer, root, issuer)
+        authority = assembly.authority(settings, database, signer, root, issuer)
+        await _run(settings, authority)
+    finally:
+        signer.close()
+        database.close()
+
+
+async def _run(settings: Settings, authority: Authority) -> None:
+    finished = await issuance.recover(authority)
+    if finished:
+        _log.warning("recovered", serials=[str(one.intent.serial) for one in finished])
+    tls = Tls(settings, authority)
+    await tls.renew()
+    upkeep = Upkeep(authority, (tls.renew, lambda: infrastructure.renew_responder(authority)))
+    app = build(authority, upkeep.wake, _lifespan(upkeep))
+    host, port = split_listener(settings.listen)
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=PeerProtocol,
+        ssl_context_factory=lambda *_: tls.context,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+    )
+    _log.info("serving", url=settings.public_url)
+    await uvicorn.Server(config).serve()
+
+
+def _lifespan(upkeep: Upkeep) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        running = asyncio.create_task(upkeep.run())
+        yield
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+    return lifespan
+
+
+def _hierarchy(settings: Settings, database: Database) -> tuple[Issuer, Issuer]:
+    with database.read() as connection:
+        if not schema.is_current(connection):
+            raise NotReady("The database has another schema than this version; run 'remit init' first.")
+    found = hierarchy.load(database, settings.status_url)
+    if found is None:
+        raise NotReady("There is no authority yet; run 'remit init' first.")
+    return found
+
+
+def main() -> int:
+    """The command: exits 1 with one sentence when it cannot start."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    try:
+        uvloop.run(serve(Settings.load()))
+    except (NotReady, Misconfigured, TokenFault, Refused) as error:
+        sys.stderr.write(f"remit: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

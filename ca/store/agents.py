@@ -1,0 +1,85 @@
+"""Agents: their state and their ceilings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from ca.identifiers import AgentId, TenantId
+from ca.policy.ceiling import Agent, AgentState
+from ca.policy.scope import Scope
+from ca.store.tables import agents
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRecord:
+    """An agent as the registry shows it."""
+
+    agent: Agent
+    description: str
+    created_at: datetime
+
+
+def add(connection: Connection, record: AgentRecord) -> None:
+    """Raises `IntegrityError` when the tenant has an agent of this name."""
+    agent = record.agent
+    connection.execute(
+        insert(agents).values(
+            tenant=agent.tenant,
+            id=agent.id,
+            state=agent.state.value,
+            description=record.description,
+            created_at=record.created_at,
+            **_ceiling(agent),
+        )
+    )
+
+
+def find(connection: Connection, tenant: TenantId, agent: AgentId) -> AgentRecord | None:
+    """The agent of this name, or None."""
+    row = connection.execute(select(agents).where(agents.c.tenant == tenant, agents.c.id == agent)).one_or_none()
+    return None if row is None else _record(row)
+
+
+def page(connection: Connection, tenant: TenantId | None, after: str | None, limit: int) -> list[AgentRecord]:
+    """Agents in order of name, from the one after the cursor `tenant/agent`."""
+    query = select(agents).order_by(agents.c.tenant, agents.c.id).limit(limit)
+    if tenant is not None:
+        query = query.where(agents.c.tenant == tenant)
+    if after is not None:
+        last_tenant, _, last = after.partition("/")
+        later = (agents.c.tenant > last_tenant) | ((agents.c.tenant == last_tenant) & (agents.c.id > last))
+        query = query.where(later)
+    return [_record(row) for row in connection.execute(query)]
+
+
+def replace(connection: Connection, agent: Agent) -> None:
+    """Stores the agent's state and ceiling anew."""
+    connection.execute(
+        update(agents)
+        .where(agents.c.tenant == agent.tenant, agents.c.id == agent.id)
+        .values(state=agent.state.value, **_ceiling(agent))
+    )
+
+
+def _ceiling(agent: Agent) -> dict[str, Any]:
+    lifetime = None if agent.max_lifetime is None else int(agent.max_lifetime.total_seconds())
+    return {"scope": str(agent.ceiling), "max_lifetime": lifetime, "max_depth": agent.max_depth}
+
+
+def _record(row: Row[Any]) -> AgentRecord:
+    return AgentRecord(
+        agent=Agent(
+            tenant=TenantId(row.tenant),
+            id=AgentId(row.id),
+            state=AgentState(row.state),
+            ceiling=Scope.parse(row.scope),
+            max_lifetime=None if row.max_lifetime is None else timedelta(seconds=row.max_lifetime),
+            max_depth=row.max_depth,
+        ),
+        description=row.description,
+        created_at=row.created_at,
+    )

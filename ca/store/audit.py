@@ -1,0 +1,49 @@
+"""Audit entries, in the order in which they were committed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from ca.store.tables import audit
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One decision: who did what to which agent, task or certificate, and whether it was granted."""
+
+    at: datetime
+    actor: str
+    action: str
+    decision: str
+    tenant: str | None = None
+    agent: str | None = None
+    task: str | None = None
+    serial: str | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+def append(connection: Connection, entry: Entry) -> None:
+    """Adds an entry; the database numbers it."""
+    connection.execute(
+        insert(audit).values(
+            at=entry.at,
+            actor=entry.actor,
+            action=entry.action,
+            decision=entry.decision,
+            tenant=entry.tenant,
+            agent=entry.agent,
+            task=entry.task,
+            serial=entry.serial,
+            detail=entry.detail,
+        )
+    )
+
+
+def everything(connection: Connection) -> list[Entry]:
+    """All entries, oldest first."""
+    columns = [column for column in audit.c if column is not audit.c.sequence]
+    return [Entry(**row._mapping) for row in connection.execute(select(*columns).order_by(audit.c.sequence))]  # noqa: SLF001 (SQLAlchemy's documented name)

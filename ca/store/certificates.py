@@ -1,0 +1,217 @@
+"""Certificates: the intent before the signature, the result after it, and the ways to find one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, and_, insert, select, update
+
+from ca.identifiers import Serial, TenantId, Thumbprint
+from ca.pki.profile import Kind
+from ca.pki.signed import ToBeSigned, assemble
+from ca.store.tables import certificates, revocations
+
+
+class State(StrEnum):
+    """How far an issuance got. Only an `ISSUED` certificate is ever called good."""
+
+    INTENDED = "intended"
+    ISSUED = "issued"
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What the signer is about to be asked for: committed before it is asked."""
+
+    issuer: str
+    serial: Serial
+    kind: Kind
+    tenant: TenantId | None
+    holder: str
+    task: str | None
+    key: Thumbprint
+    not_before: datetime
+    not_after: datetime
+    crl_shard: int
+    to_be_signed: ToBeSigned
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRecord:
+    """An issued certificate and what became of it."""
+
+    id: int
+    intent: Intent
+    der: bytes
+    x5t: Thumbprint
+    revoked_at: datetime | None
+    reason: str | None
+
+    def state(self, now: datetime) -> str:
+        """`live`, `revoked` or `expired`, as the contract names them."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "live" if now <= self.intent.not_after else "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which certificates a search is for; None does not narrow."""
+
+    tenant: TenantId | None = None
+    kind: Kind | None = None
+    holder: str | None = None
+    task: str | None = None
+    key: Thumbprint | None = None
+    state: str | None = None
+    expires_before: datetime | None = None
+
+
+def intend(connection: Connection, intent: Intent) -> None:
+    """Stores the intent. Raises `IntegrityError` for a serial that the issuer used before."""
+    connection.execute(
+        insert(certificates).values(
+            issuer=intent.issuer,
+            serial=intent.serial.octets,
+            state=State.INTENDED.value,
+            kind=intent.kind.value,
+            tenant=intent.tenant,
+            holder=intent.holder,
+            task=intent.task,
+            key_sha256=intent.key.digest,
+            not_before=intent.not_before,
+            not_after=intent.not_after,
+            crl_shard=intent.crl_shard,
+            tbs=intent.to_be_signed.tbs,
+            algorithm=intent.to_be_signed.algorithm,
+            created_at=intent.created_at,
+        )
+    )
+
+
+def record(connection: Connection, intent: Intent, signature: bytes, x5t: Thumbprint) -> None:
+    """Completes an intent with its verified signature."""
+    connection.execute(
+        update(certificates)
+        .where(certificates.c.issuer == intent.issuer, certificates.c.serial == intent.serial.octets)
+        .values(state=State.ISSUED.value, signature=signature, x5t=x5t.digest)
+    )
+
+
+def unfinished(connection: Connection) -> list[Intent]:
+    """Intents without a result: a crash or a signer's fault lies between."""
+    query = select(certificates).where(certificates.c.state == State.INTENDED.value).order_by(certificates.c.id)
+    return [_intent(row) for row in connection.execute(query)]
+
+
+def by_serial(connection: Connection, serial: Serial) -> CertificateRecord | None:
+    """The certificate with this serial, or None."""
+    row = connection.execute(_issued().where(certificates.c.serial == serial.octets)).first()
+    return None if row is None else _record(row)
+
+
+def by_thumbprint(connection: Connection, x5t: Thumbprint) -> CertificateRecord | None:
+    """The certificate with this SHA-256 of its DER, or None."""
+    row = connection.execute(_issued().where(certificates.c.x5t == x5t.digest)).first()
+    return None if row is None else _record(row)
+
+
+def newest(connection: Connection, kind: Kind, issuer: str, now: datetime) -> CertificateRecord | None:
+    """The certificate of this kind that is valid now and lives longest, or None."""
+    query = (
+        _issued()
+        .where(certificates.c.kind == kind.value, certificates.c.issuer == issuer)
+        .where(certificates.c.not_before <= now, certificates.c.not_after > now, revocations.c.serial.is_(None))
+        .order_by(certificates.c.not_after.desc(), certificates.c.id.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    return None if row is None else _record(row)
+
+
+def latest(connection: Connection, kind: Kind, issuer: str) -> CertificateRecord | None:
+    """The last certificate of this kind that was issued, whether it is still valid or not, or None."""
+    query = _issued().where(certificates.c.kind == kind.value, certificates.c.issuer == issuer)
+    row = connection.execute(query.order_by(certificates.c.id.desc()).limit(1)).first()
+    return None if row is None else _record(row)
+
+
+def page(
+    connection: Connection, wanted: Filter, now: datetime, *, before: int | None = None, limit: int
+) -> list[CertificateRecord]:
+    """Newest first, from the one before the cursor (a row's id)."""
+    query = _narrowed(_issued(), wanted, now).order_by(certificates.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(certificates.c.id < before)
+    return [_record(row) for row in connection.execute(query)]
+
+
+def revocable(connection: Connection, wanted: Filter, now: datetime) -> list[CertificateRecord]:
+    """Every certificate of the filter that is neither revoked nor expired, oldest first."""
+    query = _narrowed(_issued(), wanted, now).where(revocations.c.serial.is_(None), certificates.c.not_after >= now)
+    return [_record(row) for row in connection.execute(query.order_by(certificates.c.id))]
+
+
+def _issued() -> Select[Any]:
+    joined = and_(revocations.c.issuer == certificates.c.issuer, revocations.c.serial == certificates.c.serial)
+    return (
+        select(certificates, revocations.c.revoked_at, revocations.c.reason)
+        .outerjoin(revocations, joined)
+        .where(certificates.c.state == State.ISSUED.value)
+    )
+
+
+def _narrowed(query: Select[Any], wanted: Filter, now: datetime) -> Select[Any]:
+    columns = {
+        certificates.c.tenant: wanted.tenant,
+        certificates.c.kind: wanted.kind and wanted.kind.value,
+        certificates.c.holder: wanted.holder,
+        certificates.c.task: wanted.task,
+        certificates.c.key_sha256: wanted.key and wanted.key.digest,
+    }
+    for column, value in columns.items():
+        if value is not None:
+            query = query.where(column == value)
+    if wanted.expires_before is not None:
+        query = query.where(certificates.c.not_after < wanted.expires_before)
+    match wanted.state:
+        case "revoked":
+            query = query.where(revocations.c.serial.is_not(None))
+        case "live":
+            query = query.where(revocations.c.serial.is_(None), certificates.c.not_after >= now)
+        case "expired":
+            query = query.where(revocations.c.serial.is_(None), certificates.c.not_after < now)
+    return query
+
+
+def _intent(row: Row[Any]) -> Intent:
+    return Intent(
+        issuer=row.issuer,
+        serial=Serial.from_octets(row.serial),
+        kind=Kind(row.kind),
+        tenant=None if row.tenant is None else TenantId(row.tenant),
+        holder=row.holder,
+        task=row.task,
+        key=Thumbprint(row.key_sha256),
+        not_before=row.not_before,
+        not_after=row.not_after,
+        crl_shard=row.crl_shard,
+        to_be_signed=ToBeSigned(row.tbs, row.algorithm),
+        created_at=row.created_at,
+    )
+
+
+def _record(row: Row[Any]) -> CertificateRecord:
+    intent = _intent(row)
+    return CertificateRecord(
+        id=row.id,
+        intent=intent,
+        der=assemble(intent.to_be_signed, row.signature),
+        x5t=Thumbprint(row.x5t),
+        revoked_at=row.revoked_at,
+        reason=row.reason,
+    )

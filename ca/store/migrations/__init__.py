@@ -1,0 +1,1 @@
+"""The schema's history. Each step is safe to run while the version before it serves."""

@@ -1,0 +1,189 @@
+"""The schema. Migrations make it (`ca.store.migrations`); a test holds the two against each other.
+
+Instants are whole seconds since 1970, UTC; serials and digests are octets.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+# SQLite counts rows by itself only in a column declared INTEGER.
+RowId = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Instant(TypeDecorator[datetime]):
+    """A moment in UTC with whole seconds."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> Any:
+        """Aware datetimes to seconds; the fraction is dropped."""
+        return None if value is None else int(value.timestamp())
+
+    def process_result_value(self, value: Any, _dialect: Dialect) -> datetime | None:
+        """Seconds to aware datetimes."""
+        return None if value is None else datetime.fromtimestamp(value, UTC)
+
+
+issuers = Table(
+    "issuers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("key_label", Text, nullable=False),
+    Column("certificate", LargeBinary, nullable=False),
+    # The last CRL number handed out: taken in a transaction of its own before the CRL is signed.
+    Column("crl_number", BigInteger, nullable=False),
+    Column("created_at", Instant, nullable=False),
+)
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("max_lifetime", Integer),
+    Column("max_depth", Integer, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("agent", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("resources", JSON, nullable=False),
+    Column("authorization_details", JSON, nullable=False),
+    Column("details_sha256", LargeBinary),
+    Column("deadline", Instant, nullable=False),
+    Column("principal_issuer", Text),
+    Column("principal_subject", Text),
+    Column("created_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Index(None, "tenant", "agent"),
+    Index(None, "state", "deadline"),
+)
+
+operators = Table(
+    "operators",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+)
+
+enrollment_tokens = Table(
+    "enrollment_tokens",
+    metadata,
+    Column("sha256", LargeBinary, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("task", Text),
+    Column("key_sha256", LargeBinary),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("spent_at", Instant),
+    # The serial it was spent on: a repeated request with the same key gets the same certificate.
+    Column("spent_on", LargeBinary),
+)
+
+certificates = Table(
+    "certificates",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("issuer", Text, ForeignKey("issuers.id"), nullable=False),
+    Column("serial", LargeBinary, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("tenant", Text),
+    Column("holder", Text, nullable=False),
+    Column("task", Text),
+    Column("key_sha256", LargeBinary, nullable=False),
+    Column("not_before", Instant, nullable=False),
+    Column("not_after", Instant, nullable=False),
+    Column("crl_shard", Integer, nullable=False),
+    # What the signer is asked to sign, committed before it is asked; the signature follows.
+    Column("tbs", LargeBinary, nullable=False),
+    Column("algorithm", LargeBinary, nullable=False),
+    Column("signature", LargeBinary),
+    Column("x5t", LargeBinary),
+    Column("created_at", Instant, nullable=False),
+    UniqueConstraint("issuer", "serial"),
+    Index(None, "tenant", "holder"),
+    Index(None, "tenant", "task"),
+    Index(None, "x5t"),
+    Index(None, "key_sha256"),
+)
+
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("issuer", Text, ForeignKey("issuers.id"), primary_key=True),
+    Column("serial", LargeBinary, primary_key=True),
+    Column("crl_shard", Integer, nullable=False),
+    Column("revoked_at", Instant, nullable=False),
+    Column("reason", Text, nullable=False),
+    # The certificate's notAfter: an entry leaves the CRL only after it (RFC 5280 3.3).
+    Column("expires_at", Instant, nullable=False),
+    Index(None, "issuer", "expires_at"),
+)
+
+crls = Table(
+    "crls",
+    metadata,
+    Column("issuer", Text, ForeignKey("issuers.id"), primary_key=True),
+    Column("shard", Integer, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("this_update", Instant, nullable=False),
+    Column("next_update", Instant, nullable=False),
+    Column("der", LargeBinary, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("sequence", RowId, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("decision", Text, nullable=False),
+    Column("tenant", Text),
+    Column("agent", Text),
+    Column("task", Text),
+    Column("serial", Text),
+    Column("detail", JSON, nullable=False),
+)

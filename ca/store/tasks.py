@@ -1,0 +1,113 @@
+"""Tasks: scope, resources, authorization details, deadline, and how they ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from ca.identifiers import AgentId, TaskId, TenantId
+from ca.policy.ceiling import Principal, Task, TaskState
+from ca.policy.scope import Scope
+from ca.store.tables import tasks
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """A task as the registry shows it. `authorization_details` is the RFC 9396 array."""
+
+    tenant: TenantId
+    task: Task
+    authorization_details: list[dict[str, Any]]
+    created_at: datetime
+    ended_at: datetime | None = None
+
+
+def add(connection: Connection, record: TaskRecord) -> None:
+    """Raises `IntegrityError` when the tenant has a task of this name."""
+    task = record.task
+    connection.execute(
+        insert(tasks).values(
+            tenant=record.tenant,
+            id=task.id,
+            agent=task.agent,
+            state=task.state.value,
+            scope=str(task.scope),
+            resources=list(task.resources),
+            authorization_details=record.authorization_details,
+            details_sha256=task.details_sha256,
+            deadline=task.deadline,
+            principal_issuer=task.principal.issuer if task.principal else None,
+            principal_subject=task.principal.subject if task.principal else None,
+            created_at=record.created_at,
+        )
+    )
+
+
+def find(connection: Connection, tenant: TenantId, task: TaskId) -> TaskRecord | None:
+    """The task of this name, or None."""
+    row = connection.execute(select(tasks).where(tasks.c.tenant == tenant, tasks.c.id == task)).one_or_none()
+    return None if row is None else _record(row)
+
+
+def page(
+    connection: Connection,
+    tenant: TenantId | None,
+    *,
+    agent: AgentId | None = None,
+    state: TaskState | None = None,
+    after: str | None = None,
+    limit: int,
+) -> list[TaskRecord]:
+    """Tasks in order of name, from the one after the cursor `tenant/task`."""
+    query = select(tasks).order_by(tasks.c.tenant, tasks.c.id).limit(limit)
+    if tenant is not None:
+        query = query.where(tasks.c.tenant == tenant)
+    if agent is not None:
+        query = query.where(tasks.c.agent == agent)
+    if state is not None:
+        query = query.where(tasks.c.state == state.value)
+    if after is not None:
+        last_tenant, _, last = after.partition("/")
+        query = query.where((tasks.c.tenant > last_tenant) | ((tasks.c.tenant == last_tenant) & (tasks.c.id > last)))
+    return [_record(row) for row in connection.execute(query)]
+
+
+def end(connection: Connection, tenant: TenantId, task: TaskId, state: TaskState, at: datetime) -> bool:
+    """Ends a running task; False when it had ended already, which changes nothing."""
+    result = connection.execute(
+        update(tasks)
+        .where(tasks.c.tenant == tenant, tasks.c.id == task, tasks.c.state == TaskState.RUNNING.value)
+        .values(state=state.value, ended_at=at)
+    )
+    return result.rowcount == 1
+
+
+def overdue(connection: Connection, now: datetime, limit: int) -> list[TaskRecord]:
+    """Running tasks whose deadline has passed."""
+    query = select(tasks).where(tasks.c.state == TaskState.RUNNING.value, tasks.c.deadline <= now).limit(limit)
+    return [_record(row) for row in connection.execute(query)]
+
+
+def _record(row: Row[Any]) -> TaskRecord:
+    principal = None
+    if row.principal_subject is not None:
+        principal = Principal(issuer=row.principal_issuer, subject=row.principal_subject)
+    return TaskRecord(
+        tenant=TenantId(row.tenant),
+        task=Task(
+            id=TaskId(row.id),
+            agent=AgentId(row.agent),
+            state=TaskState(row.state),
+            scope=Scope.parse(row.scope),
+            resources=tuple(row.resources),
+            details_sha256=row.details_sha256,
+            deadline=row.deadline,
+            principal=principal,
+        ),
+        authorization_details=row.authorization_details,
+        created_at=row.created_at,
+        ended_at=row.ended_at,
+    )

@@ -1,0 +1,154 @@
+"""Transactions: any number of readers, and one writer thread with group commit.
+
+Acts that wait together share one transaction and one fsync; each runs behind a savepoint, so one
+that is refused takes nothing of the others with it. No timer: the writer takes what is there.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.pool import QueuePool
+
+from ca.refusals import Reason, Refused
+
+__all__ = ["Connection", "Database", "open_engine"]
+
+_T = TypeVar("_T")
+_Act = tuple[Callable[[Connection], Any], "Future[Any]"]
+
+MAX_BATCH = 256
+MAX_WAITING = 4096
+_BUSY_MILLISECONDS = 5000
+
+
+class Database:
+    """One database: `read` for queries, `write` for acts. Close it when done."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._reader = open_engine(url, writable=False)
+        self._writer = open_engine(url, writable=True)
+        self._waiting: queue.Queue[_Act | None] = queue.Queue(MAX_WAITING)
+        self._thread = threading.Thread(target=self._serve, name="database-writer", daemon=True)
+        self._thread.start()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection that cannot write, with one consistent view for as long as it is held."""
+        with self._reader.connect() as connection:
+            yield connection
+
+    def write(self, act: Callable[[Connection], _T]) -> Future[_T]:
+        """Runs `act` in the writer's next transaction; the future resolves after the commit.
+
+        It carries what `act` raised, or `Refused(UNAVAILABLE)` when too many wait or the commit failed:
+        then nothing of it is stored.
+        """
+        future: Future[_T] = Future()
+        try:
+            self._waiting.put_nowait((act, future))
+        except queue.Full:
+            future.set_exception(Refused(Reason.UNAVAILABLE, "Too many requests are waiting; try again in a moment."))
+        return future
+
+    def close(self) -> None:
+        """Finishes what waits, then closes every connection."""
+        self._waiting.put(None)
+        self._thread.join()
+        self._reader.dispose()
+        self._writer.dispose()
+
+    def _serve(self) -> None:
+        while True:
+            batch, more = self._take()
+            if batch:
+                self._commit(batch)
+            if not more:
+                return
+
+    def _take(self) -> tuple[list[_Act], bool]:
+        """Waits for one act, then takes all that wait with it."""
+        item = self._waiting.get()
+        batch: list[_Act] = []
+        while item is not None:
+            batch.append(item)
+            if len(batch) == MAX_BATCH:
+                return batch, True
+            try:
+                item = self._waiting.get_nowait()
+            except queue.Empty:
+                return batch, True
+        return batch, False
+
+    def _commit(self, batch: list[_Act]) -> None:
+        done: list[tuple[Future[Any], Any]] = []
+        try:
+            with self._writer.begin() as connection:
+                for act, future in batch:
+                    try:
+                        with connection.begin_nested():
+                            done.append((future, act(connection)))
+                    except IntegrityError as error:
+                        future.set_exception(_conflict(error))
+                    except DBAPIError:
+                        raise
+                    except Exception as error:  # noqa: BLE001 (border: it is the caller's, carried by its future)
+                        future.set_exception(error)
+        except Exception as error:  # noqa: BLE001 (border: the writer must outlive any failed commit)
+            refusal = Refused(Reason.UNAVAILABLE, "The database did not accept this; nothing was stored. Try again.")
+            refusal.__cause__ = error
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(refusal)
+            return
+        for future, result in done:
+            future.set_result(result)
+
+
+def _conflict(error: IntegrityError) -> Refused:
+    refusal = Refused(Reason.CONFLICT, "Something of that name exists already, or what it refers to does not.")
+    refusal.__cause__ = error
+    return refusal
+
+
+def open_engine(url: str, *, writable: bool) -> Engine:
+    """An engine whose every connection is set up: SQLite in WAL with synchronous=FULL; readers cannot write."""
+    parsed = make_url(url)
+    sqlite = parsed.get_backend_name() == "sqlite"
+    pool = {"pool_size": 1, "max_overflow": 0} if writable else {"pool_size": 8, "max_overflow": 8}
+    arguments = {"check_same_thread": False} if sqlite else {}
+    engine = create_engine(parsed, poolclass=QueuePool, connect_args=arguments, **pool)
+    if sqlite:
+        _set_up_sqlite(engine, writable=writable)
+    elif not writable:
+        return engine.execution_options(postgresql_readonly=True, isolation_level="REPEATABLE READ")
+    return engine
+
+
+def _set_up_sqlite(engine: Engine, *, writable: bool) -> None:
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: object) -> None:
+        # The driver must not open transactions on its own terms; `begin` below does.
+        connection.isolation_level = None
+        for pragma in (
+            f"busy_timeout = {_BUSY_MILLISECONDS}",
+            "journal_mode = WAL",
+            # NORMAL may lose acknowledged commits when the power goes.
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            f"query_only = {'OFF' if writable else 'ON'}",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writable else "BEGIN")

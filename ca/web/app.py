@@ -1,0 +1,31 @@
+"""The API's application: routes, limits, problems; nothing starts here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from fastapi import FastAPI
+
+from ca.authority.authority import Authority
+from ca.web import agents, certificates, crls, operators, problems, public, tasks, tokens
+from ca.web.limits import BodyLimit
+
+DESCRIPTION = "The certificate authority for AI agents. Errors are RFC 9457 problems with a stable `type`."
+
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def build(authority: Authority, wake_publisher: Callable[[], None], lifespan: Lifespan) -> FastAPI:
+    """The ASGI application. `wake_publisher` is called, from any thread, after every revocation."""
+    app = FastAPI(
+        title="Remit", version="0.1.0", description=DESCRIPTION, docs_url=None, redoc_url=None, lifespan=lifespan
+    )
+    app.state.authority = authority
+    app.state.wake_publisher = wake_publisher
+    problems.install(app)
+    app.add_middleware(BodyLimit)
+    for noun in (certificates, agents, tasks, tokens, operators, crls, public):
+        app.include_router(noun.router)
+    return app

@@ -1,0 +1,63 @@
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.GeneralSecurityException;
+import java.security.cert.CertPath;
+import java.security.cert.CertPathValidator;
+import java.security.cert.CertPathValidatorException;
+import java.security.cert.Certificate;
+import java.security.cert.CertificateFactory;
+import java.security.cert.PKIXParameters;
+import java.security.cert.PKIXRevocationChecker;
+import java.security.cert.PKIXRevocationChecker.Option;
+import java.security.cert.TrustAnchor;
+import java.security.cert.X509Certificate;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Set;
+
+/**
+ * java Verify.java ocsp|crl ROOT.pem PRESENTED.pem: validates the presented chain (leaf first) to the root with
+ * revocation checking that neither falls back to the other source nor lets an unknown status pass.
+ *
+ * <p>Prints "accepted", or "refused REASON: words". Exit status 0 accepted, 1 refused.
+ */
+public final class Verify {
+    private Verify() {}
+
+    public static void main(String[] arguments) throws GeneralSecurityException, IOException {
+        CertificateFactory factory = CertificateFactory.getInstance("X.509");
+        X509Certificate root = (X509Certificate) read(factory, arguments[1]).get(0);
+        CertPath path = factory.generateCertPath(read(factory, arguments[2]));
+        CertPathValidator validator = CertPathValidator.getInstance("PKIX");
+        PKIXRevocationChecker revocation = (PKIXRevocationChecker) validator.getRevocationChecker();
+        revocation.setOptions(options(arguments[0]));
+        PKIXParameters parameters = new PKIXParameters(Set.of(new TrustAnchor(root, null)));
+        parameters.addCertPathChecker(revocation);
+        try {
+            validator.validate(path, parameters);
+            System.out.println("accepted");
+        } catch (CertPathValidatorException refusal) {
+            System.out.println("refused " + refusal.getReason() + ": " + refusal.getMessage());
+            System.exit(1);
+        }
+    }
+
+    /** By CRL the whole path is checked; by OCSP the leaf, for the issuing CA's own status is in the root's CRL. */
+    private static EnumSet<Option> options(String source) {
+        return switch (source) {
+            case "ocsp" -> EnumSet.of(Option.NO_FALLBACK, Option.ONLY_END_ENTITY);
+            case "crl" -> EnumSet.of(Option.NO_FALLBACK, Option.PREFER_CRLS);
+            default -> throw new IllegalArgumentException("the source is ocsp or crl, not " + source);
+        };
+    }
+
+    private static List<Certificate> read(CertificateFactory factory, String file)
+            throws GeneralSecurityException, IOException {
+        try (InputStream stream = Files.newInputStream(Path.of(file))) {
+            return new ArrayList<>(factory.generateCertificates(stream));
+        }
+    }
+}

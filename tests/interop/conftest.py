@@ -1,0 +1,176 @@
+"""What every client in this directory is shown: one live and one revoked certificate of a running service.
+
+The service is the real one, and so are the clients. A client that is not on the machine is
+skipped by name; nothing here imitates one.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import AuthorityInformationAccessOID
+
+CRL_PATIENCE_SECONDS = 10.0
+CLIENT_TIMEOUT_SECONDS = 120.0
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+FindTool = Callable[..., str]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An agent's certificate as files: the leaf alone, and what the agent presents (leaf and issuing CA)."""
+
+    certificate: x509.Certificate
+    leaf: Path
+    presented: Path
+
+    @property
+    def ocsp_url(self) -> str:
+        """Where the certificate itself says that its status is to be asked."""
+        access = self.certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+        (url,) = (
+            each.access_location.value for each in access if each.access_method == AuthorityInformationAccessOID.OCSP
+        )
+        return str(url)
+
+    @property
+    def crl_url(self) -> str:
+        """The one CRL that the certificate names."""
+        return crl_url_of(self.certificate)
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """All that a relying party holds after one of two agents was revoked."""
+
+    live: Subject
+    revoked: Subject
+    root: Path
+    issuing: Path
+    trust: Path
+    """Root and issuing CA in one file, for clients that build no chain to an OCSP signer."""
+    namesake: Path
+    """Another root of the very same name with another key, which vouches for nothing here."""
+    root_crl: Path
+    issuing_crl: Path
+    crls: Path
+    """Both levels' CRLs in one PEM file, for clients that check every level."""
+
+
+def crl_url_of(certificate: x509.Certificate) -> str:
+    """The only full name of the only CRL distribution point (RFC 5280 4.2.1.13)."""
+    (point,) = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    assert point.full_name is not None
+    (name,) = point.full_name
+    return str(name.value)
+
+
+def fetch(url: str) -> bytes:
+    """The body at a plain http URL of the status service."""
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return bytes(answer.read())
+
+
+@pytest.fixture(scope="session")
+def subjects(world: Any, tmp_path_factory: pytest.TempPathFactory) -> Subjects:
+    """Enrols two agents, revokes one for keyCompromise, and waits until the CRL that they name lists it."""
+    folder = tmp_path_factory.mktemp("interop")
+    root = x509.load_pem_x509_certificate(Path(world.root_pem).read_bytes())
+    live = _subject(folder / "live", world.enrol(agent="interop-live").cert)
+    enrolled = world.enrol(agent="interop-revoked")
+    revoked = _subject(folder / "revoked", enrolled.cert)
+    done = world.cli("revoke", enrolled.serial, "--reason", "keyCompromise")
+    assert done.returncode == 0, done.stdout + done.stderr
+    issuing = x509.load_pem_x509_certificates(live.presented.read_bytes())[1]
+    issuing_crl = _crl_that_lists(revoked)
+    root_crl = x509.load_der_x509_crl(fetch(crl_url_of(issuing)))
+    return Subjects(
+        live=live,
+        revoked=revoked,
+        root=_write(folder / "root.pem", root),
+        issuing=_write(folder / "issuing.pem", issuing),
+        trust=_write(folder / "trust.pem", root, issuing),
+        namesake=_write(folder / "namesake.pem", _namesake(root)),
+        root_crl=_write(folder / "root-crl.pem", root_crl),
+        issuing_crl=_write(folder / "issuing-crl.pem", issuing_crl),
+        crls=_write(folder / "crls.pem", issuing_crl, root_crl),
+    )
+
+
+def _subject(folder: Path, presented: Path) -> Subject:
+    folder.mkdir()
+    chain = x509.load_pem_x509_certificates(Path(presented).read_bytes())
+    leaf = _write(folder / "leaf.pem", chain[0])
+    return Subject(certificate=chain[0], leaf=leaf, presented=_write(folder / "presented.pem", *chain))
+
+
+def _namesake(root: x509.Certificate) -> x509.Certificate:
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(root.subject)
+        .issuer_name(root.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(root.not_valid_before_utc)
+        .not_valid_after(root.not_valid_after_utc)
+    )
+    for extension in root.extensions:
+        other = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        own = isinstance(extension.value, x509.SubjectKeyIdentifier)
+        builder = builder.add_extension(other if own else extension.value, extension.critical)
+    return builder.sign(key, hashes.SHA256())
+
+
+def _crl_that_lists(subject: Subject) -> x509.CertificateRevocationList:
+    deadline = time.monotonic() + CRL_PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        crl = x509.load_der_x509_crl(fetch(subject.crl_url))
+        if crl.get_revoked_certificate_by_serial_number(subject.certificate.serial_number):
+            return crl
+        time.sleep(0.1)
+    pytest.fail(f"the CRL at {subject.crl_url} does not list the revoked certificate after {CRL_PATIENCE_SECONDS} s")
+
+
+def _write(path: Path, *objects: x509.Certificate | x509.CertificateRevocationList) -> Path:
+    path.write_bytes(b"".join(each.public_bytes(Encoding.PEM) for each in objects))
+    return path
+
+
+@pytest.fixture(scope="session")
+def find_tool() -> FindTool:
+    """`find_tool("certtool", ..., install="...")`: the first of the names that is on this machine, or a skip."""
+
+    def find(*names: str, install: str) -> str:
+        for name in names:
+            if path := shutil.which(name):
+                return path
+        pytest.skip(f"{names[-1]} is not on this machine; install {install}")
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def run() -> Run:
+    """Runs a client to its end and keeps its words; the exit status is the caller's to judge."""
+
+    def start(*command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        words = [str(word) for word in command]
+        return subprocess.run(
+            words, capture_output=True, text=True, check=False, timeout=CLIENT_TIMEOUT_SECONDS, **options
+        )
+
+    return start

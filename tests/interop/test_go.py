@@ -1,0 +1,56 @@
+"""Go: crypto/x509 for the chain and the CRL, golang.org/x/crypto/ocsp for the answers; the program is in go/."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SOURCE = Path(__file__).with_name("go")
+
+
+@pytest.fixture(scope="module")
+def verify(find_tool: Any, run: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The compiled program. Its one dependency is fetched at the first run and checked against go.sum."""
+    go = find_tool("go", install="Go 1.19 or later (Debian: golang-go, Homebrew: go)")
+    settings = {
+        "cwd": SOURCE,
+        "env": {**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -buildvcs=false"},
+    }
+    fetched = run(go, "mod", "download", **settings)
+    if fetched.returncode != 0:
+        pytest.skip(f"golang.org/x/crypto is not here and could not be fetched: {fetched.stderr.strip()}")
+    program = tmp_path_factory.mktemp("go") / "verify"
+    built = run(go, "build", "-o", program, ".", **settings)
+    assert built.returncode == 0, built.stderr
+    return program
+
+
+def _verdict(verify: Path, run: Any, root: Path, presented: Path) -> tuple[int, dict[str, str]]:
+    done = run(verify, root, presented)
+    assert not done.stderr, done.stderr
+    lines = (line.split(maxsplit=1) for line in done.stdout.splitlines())
+    return done.returncode, dict(lines)
+
+
+def test_go_accepts_the_live_certificate(verify: Path, run: Any, subjects: Any) -> None:
+    assert _verdict(verify, run, subjects.root, subjects.live.presented) == (
+        0,
+        {"chain": "accepted", "crl": "good", "ocsp-sha1": "good", "ocsp-sha256": "good"},
+    )
+
+
+def test_go_refuses_the_revoked_certificate_by_every_source(verify: Path, run: Any, subjects: Any) -> None:
+    assert _verdict(verify, run, subjects.root, subjects.revoked.presented) == (
+        1,
+        {"chain": "accepted", "crl": "revoked", "ocsp-sha1": "revoked", "ocsp-sha256": "revoked"},
+    )
+
+
+def test_go_refuses_the_chain_under_another_root_of_the_same_name(verify: Path, run: Any, subjects: Any) -> None:
+    status, answers = _verdict(verify, run, subjects.namesake, subjects.live.presented)
+    assert status == 1
+    assert answers == {"chain": answers["chain"]}
+    assert answers["chain"].startswith("refused: x509: certificate signed by unknown authority")

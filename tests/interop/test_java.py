@@ -1,0 +1,53 @@
+"""Java: PKIX path validation with revocation checking, once by OCSP alone and once by CRLs alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROGRAM = Path(__file__).with_name("Verify.java")
+INSTALL = "a JDK of version 17 or later (Debian: default-jdk-headless, Homebrew: openjdk)"
+# The JDK follows CRL distribution points only when it is told to.
+SOURCES = {"ocsp": (), "crl": ("-Dcom.sun.security.enableCRLDP=true",)}
+EACH_SOURCE = pytest.mark.parametrize("source", SOURCES)
+
+
+@pytest.fixture(scope="module")
+def java(find_tool: Any, run: Any) -> str:
+    path = str(find_tool("java", install=INSTALL))
+    modules = run(path, "--list-modules")
+    # Running a source file needs the compiler, which a runtime-only package leaves out; on macOS
+    # /usr/bin/java without a JDK is a stub that fails here.
+    if "jdk.compiler" not in modules.stdout:
+        pytest.skip(f"{path} cannot run a source file; install {INSTALL}")
+    return path
+
+
+def _verdict(java: str, run: Any, source: str, root: Path, presented: Path) -> tuple[int, str]:
+    done = run(java, *SOURCES[source], PROGRAM, source, root, presented)
+    assert not done.stderr, done.stderr
+    return done.returncode, done.stdout.strip()
+
+
+@EACH_SOURCE
+def test_java_accepts_the_live_certificate(java: str, run: Any, subjects: Any, source: str) -> None:
+    assert _verdict(java, run, source, subjects.root, subjects.live.presented) == (0, "accepted")
+
+
+@EACH_SOURCE
+def test_java_refuses_the_revoked_certificate_for_its_reason(java: str, run: Any, subjects: Any, source: str) -> None:
+    status, words = _verdict(java, run, source, subjects.root, subjects.revoked.presented)
+    assert status == 1
+    assert words.startswith("refused REVOKED: ")
+    assert "KEY_COMPROMISE" in words
+
+
+@EACH_SOURCE
+def test_java_refuses_the_chain_under_another_root_of_the_same_name(
+    java: str, run: Any, subjects: Any, source: str
+) -> None:
+    status, words = _verdict(java, run, source, subjects.namesake, subjects.live.presented)
+    assert status == 1
+    assert words.startswith(("refused NO_TRUST_ANCHOR: ", "refused INVALID_SIGNATURE: "))
