@@ -111,19 +111,22 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _make(given: argparse.Namespace) -> None:
+    module = given.module or find_module()
+    if not is_softhsm(module):
+        raise ValueError(f"{module} is not SoftHSM; make its token with its maker's tools.")
+    write_configuration(given.directory)
+    use(module, given.directory)
+    with (given.directory / "lock").open("w") as lock:
+        # Two first runs at once would make two tokens with one label.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _initialise(module, given.label, given.pin_file, given.so_pin_file)
+
+
 def main() -> None:
     """The command: exits 0 when the token is there, 1 with one sentence when it could not be made."""
-    given = _arguments()
     try:
-        module = given.module or find_module()
-        if not is_softhsm(module):
-            raise ValueError(f"{module} is not SoftHSM; make its token with its maker's tools.")
-        write_configuration(given.directory)
-        use(module, given.directory)
-        with (given.directory / "lock").open("w") as lock:
-            # Two first runs at once would make two tokens with one label.
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            _initialise(module, given.label, given.pin_file, given.so_pin_file)
+        _make(_arguments())
     except (CryptokiError, ModuleMissing, OSError, ValueError) as error:
         sys.exit(str(error))
 

@@ -33,6 +33,7 @@ class Authority:
     names: Names
     lifetimes: Lifetimes
     crl_lifetime: timedelta
+    public_url: str
     status_url: str
     rsa_allowed: bool
     clock: Callable[[], datetime]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import wrap_future
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -46,7 +47,7 @@ async def enrol(authority: Authority, enrolment: Enrolment) -> Issued:
     except Refused as refusal:
         earlier = _repeated(authority, enrolment) if refusal.reason is Reason.TOKEN_INVALID else None
         if earlier is None:
-            _audit_refusal(authority, enrolment, refusal)
+            await _audit_refusal(authority, enrolment, refusal)
             raise
         return earlier
 
@@ -135,7 +136,7 @@ def _repeated(authority: Authority, enrolment: Enrolment) -> Issued | None:
     return Issued(record.intent, record.der)
 
 
-def _audit_refusal(authority: Authority, enrolment: Enrolment, refusal: Refused) -> None:
+async def _audit_refusal(authority: Authority, enrolment: Enrolment, refusal: Refused) -> None:
     """Refusals are told of only when the token was real: a stranger cannot fill the log."""
     now = authority.clock()
     with authority.database.read() as connection:
@@ -152,4 +153,4 @@ def _audit_refusal(authority: Authority, enrolment: Enrolment, refusal: Refused)
         task=known.task,
         detail={"reason": refusal.reason.value},
     )
-    authority.database.write(lambda inner: audit.append(inner, entry)).result()
+    await wrap_future(authority.database.write(lambda inner: audit.append(inner, entry)))

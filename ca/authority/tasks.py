@@ -127,7 +127,7 @@ def _digest(details: list[dict[str, Any]]) -> bytes:
     """SHA-256 over the canonical JSON (RFC 8785) of the authorization details (RFC 9396 2)."""
     try:
         canonical = rfc8785.dumps(details)
-    except rfc8785.CanonicalizationError as error:
+    except (rfc8785.CanonicalizationError, RecursionError) as error:
         raise Refused(
             Reason.MALFORMED, "The authorization details hold a value that JSON cannot carry exactly."
         ) from error

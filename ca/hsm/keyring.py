@@ -47,6 +47,11 @@ class Keyring:
         """After a loss: an old handle may name another key now."""
         self._found = {}
 
+    def prove(self) -> None:
+        """Every key that has a handle signs a test. Raises `TokenFault` or `PKCS11Error` at the first that cannot."""
+        for key in self._found.values():
+            key.prove()
+
     def find_missing(self, session: pkcs11.Session) -> None:
         """Looks for every wanted key that has no handle, with all checks; `missing` then says which are not there."""
         missing = []

@@ -57,6 +57,16 @@ class SigningKey:
         raw: bytes = self.handle.sign(procedure.prepare(message), mechanism=procedure.mechanism)
         return procedure.finish(raw)
 
+    def prove(self) -> None:
+        """Signs a random test. Raises `TokenFault` if the handle names another key, `PKCS11Error` if it names none."""
+        message = _TEST_PREFIX + os.urandom(16)
+        try:
+            verify(self.public_key, self.sign(message), message)
+        except (InvalidSignature, ValueError) as error:
+            raise TokenFault(
+                f"{_named(self.label)} is not the private half of the expected public key; restore the right token."
+            ) from error
+
 
 def generate(token: Token, label: str, kind: KeyKind) -> SigningKey:
     """Makes a key pair in the token, private, sensitive, never extractable, for signatures alone.
@@ -80,18 +90,16 @@ def find(session: pkcs11.Session, label: str, public_key: PublicKey) -> SigningK
     signature proves the pair: labels, IDs and handles can be swapped, a signature cannot.
     Raises `TokenFault` when there is none, more than one, or one that is badly kept.
     """
-    name = f"The key {label!r} in the token"
+    name = _named(label)
     private = _private_half(session, public_key, name)
     _check_attributes(private, name)
     found = SigningKey(label, public_key, private)
-    message = _TEST_PREFIX + os.urandom(16)
-    try:
-        verify(public_key, found.sign(message), message)
-    except (InvalidSignature, ValueError) as error:
-        raise TokenFault(
-            f"{name} is not the private half of the expected public key; restore the right token."
-        ) from error
+    found.prove()
     return found
+
+
+def _named(label: str) -> str:
+    return f"The key {label!r} in the token"
 
 
 def _private_half(session: pkcs11.Session, public_key: PublicKey, name: str) -> Any:

@@ -8,6 +8,9 @@ Any fault of the module is taken for a loss of the token: the module is finalise
 logged into, and every key is found anew by its public half and signs a test before it is used.
 That costs SoftHSM 2 ms; going on with a stale handle may cost a signature by another key.
 
+While nothing is wrong each key signs a test every 10 seconds, so that `health` is true of an idle
+token too, and a handle that came to name another key is found out.
+
 A PIN that the token refused is not sent again until the file holds another one.
 """
 
@@ -37,6 +40,7 @@ T = TypeVar("T")
 
 _BACKOFF = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0)  # seconds; the last one repeats
 _BATCH = 128  # calls answered together: about 10 ms of SoftHSM
+_PULSE = 10.0  # seconds between two proofs that the token is there and its handles name the right keys
 _STUCK = 10.0  # seconds in one call after which the module is taken for hanging
 
 # python-pkcs11 initialises a module for calls of one thread; a second owner in the process would crash it.
@@ -56,7 +60,7 @@ class Owner:
         self._module = module
         self._label = token_label
         self._pin = pin
-        self._refused: tuple[str, PinRefused] | None = None
+        self._refused: tuple[str, str] | None = None  # the PIN, and what the token said
         self._pid = os.getpid()
         self._gate = Lock()
         self._calls: SimpleQueue[_Call] = SimpleQueue()
@@ -66,7 +70,7 @@ class Owner:
         self._thread: Thread | None = None
         self._closing = False
         self._delays = _delays()
-        self._due = inf
+        self._due = 0.0
         self._busy_since = inf
 
     # The callers' side: any thread.
@@ -99,7 +103,7 @@ class Owner:
         return self._submit(lambda: self._sign(name, messages))
 
     def health(self) -> Health:
-        """What works now, without asking the module."""
+        """What works now, as the last call or the last pulse found it."""
         fault = self._forked() or self._fault()
         if fault is not None:
             return Health(State.DOWN, fault)
@@ -162,10 +166,10 @@ class Owner:
         _SEAT.release()
 
     def _take(self) -> list[_Call]:
-        """Everything that waits, up to `_BATCH`; waits for the first until the next mend is due."""
+        """Everything that waits, up to `_BATCH`; waits for the first until `_mend` is due."""
         calls: list[_Call] = []
         try:
-            calls.append(self._calls.get(timeout=None if self._due == inf else max(0.0, self._due - monotonic())))
+            calls.append(self._calls.get(timeout=max(0.0, self._due - monotonic())))
             while len(calls) < _BATCH:
                 calls.append(self._calls.get_nowait())
         except Empty:
@@ -207,10 +211,12 @@ class Owner:
         return self._token
 
     def _mend(self) -> None:
-        """One attempt to open what is closed and to find what is missing; the next one is due if it fails."""
+        """Opens what is closed, proves what is there, finds what is missing: one attempt, and when the next is due."""
+        self._busy_since = monotonic()
         try:
             if self._token is None:
                 self._token = self._open()
+            self._keyring.prove()
             self._keyring.find_missing(self._token.session)
         except TokenFault as fault:
             self._lose(fault)
@@ -223,7 +229,9 @@ class Owner:
             if self._keyring.missing:
                 self._due = monotonic() + next(self._delays)
             else:
-                self._due, self._delays = inf, _delays()
+                self._due, self._delays = monotonic() + _PULSE, _delays()
+        finally:
+            self._busy_since = inf
 
     def _open(self) -> Token:
         try:
@@ -231,11 +239,11 @@ class Owner:
         except OSError as error:
             raise TokenFault(f"The PIN cannot be read: {error}.") from error
         if self._refused is not None and self._refused[0] == pin:
-            raise self._refused[1]
+            raise TokenFault(self._refused[1])
         try:
             return open_token(self._module, self._label, pin)
         except PinRefused as refusal:
-            self._refused = pin, refusal
+            self._refused = pin, refusal.sentence
             raise
 
     def _lose(self, fault: TokenFault) -> TokenFault:

@@ -208,7 +208,6 @@ def _bearer(authorization: str | None) -> str:
 
 def _answer(authority: Authority, issued: Issued, chain: str) -> dict[str, Any]:
     intent = issued.intent
-    spiffe_id = _spiffe_id(authority, intent)
     return {
         "serial": str(intent.serial),
         "certificate": pem(issued.der),
@@ -217,8 +216,9 @@ def _answer(authority: Authority, issued: Issued, chain: str) -> dict[str, Any]:
         "not_after": rfc3339(intent.not_after),
         "renew_after": rfc3339(_renew_after(intent)),
         "x5t#S256": issued.x5t.base64url,
-        "spiffe_id": spiffe_id,
-        "client_id": spiffe_id,
+        "spiffe_id": _spiffe_id(authority, intent),
+        # What an authorization server knows the agent by, whatever certificate it holds today.
+        "client_id": f"{authority.public_url}/clients/{intent.tenant}/{intent.holder}",
         "task": intent.task,
     }
 

@@ -102,7 +102,7 @@ main()
 def test_a_lost_pin_file_is_not_replaced_by_a_wrong_one(place: Place) -> None:
     place.ensure()
     place.pin.unlink()
-    with pytest.raises(InitialisationFailed, match="PIN file .* is not; restore the file"):
+    with pytest.raises(InitialisationFailed, match=r"PIN file .* is not; restore the file"):
         place.ensure()
     assert not place.pin.exists()
 
@@ -136,7 +136,7 @@ def test_another_makers_module_is_not_touched(place: Place) -> None:
 
 def test_a_directory_that_cannot_be_written_is_said_in_one_sentence(place: Place) -> None:
     place.directory.write_text("a file stands here")
-    with pytest.raises(InitialisationFailed, match="Not a directory|File exists"):
+    with pytest.raises(InitialisationFailed, match=r"Not a directory|File exists"):
         place.ensure()
 
 

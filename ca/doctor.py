@@ -1,0 +1,195 @@
+"""`python -m ca.doctor`: looks at every part and says in words what is wrong and how to mend it.
+
+It changes nothing, and can run beside the services. Exit status 0 when all is well (warnings
+included), 1 otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import stat
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from ca import assembly
+from ca.authority import hierarchy
+from ca.config import DOCUMENTATION_ARC, Misconfigured, Settings
+from ca.hsm import TokenFault
+from ca.pki.certificate import Issuer
+from ca.pki.profile import Kind
+from ca.refusals import Refused
+from ca.store import certificates, issuers, schema
+from ca.store.transaction import Database
+
+_MARKS = {"ok": "✓", "warning": "!", "wrong": "✗"}
+_CALL_SECONDS = 3
+
+
+class Verdict(StrEnum):
+    """How a part is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One part, how it is, one sentence, and where something is wrong the mend."""
+
+    part: str
+    verdict: Verdict
+    sentence: str
+    mend: str = ""
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Looks at one part after the other; what cannot be looked at without an earlier part is left out."""
+    yield _home(settings)
+    yield _arc(settings)
+    if not settings.pin_file.is_file():
+        yield Finding("pin", Verdict.WRONG, f"There is no PIN file {settings.pin_file}.", "Run 'remit init'.")
+        return
+    yield _private("pin", settings.pin_file)
+    try:
+        database = Database(settings.database_url)
+    except Exception as error:  # noqa: BLE001 (border: whatever is wrong with the database is the finding)
+        yield Finding("database", Verdict.WRONG, f"It cannot be opened ({type(error).__name__}).", "Check the URL.")
+        return
+    try:
+        yield from _stored(settings, database)
+    finally:
+        database.close()
+    yield _reachable(settings)
+
+
+def _home(settings: Settings) -> Finding:
+    if not settings.home.is_dir():
+        return Finding("home", Verdict.WRONG, f"There is no {settings.home}.", "Run 'remit init'.")
+    if settings.home.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return Finding("home", Verdict.WRONG, f"Others may enter {settings.home}.", f"chmod 700 {settings.home}")
+    return Finding("home", Verdict.OK, f"{settings.home} is this user's alone.")
+
+
+def _arc(settings: Settings) -> Finding:
+    if settings.oid_arc == DOCUMENTATION_ARC:
+        return Finding(
+            "oid arc",
+            Verdict.WARNING,
+            "The task extensions use the documentation arc of RFC 5612.",
+            "Before production, register a Private Enterprise Number with IANA (free) and set REMIT_OID_ARC.",
+        )
+    return Finding("oid arc", Verdict.OK, f"The task extensions are under {settings.oid_arc}.")
+
+
+def _private(part: str, file: Path) -> Finding:
+    if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return Finding(part, Verdict.WRONG, f"Others may read {file}.", f"chmod 600 {file}")
+    return Finding(part, Verdict.OK, f"{file} is this user's alone.")
+
+
+def _stored(settings: Settings, database: Database) -> Iterator[Finding]:
+    try:
+        with database.read() as connection:
+            current = schema.is_current(connection)
+    except Exception as error:  # noqa: BLE001 (border: as above)
+        yield Finding("database", Verdict.WRONG, f"It does not answer ({type(error).__name__}).", "Check the URL.")
+        return
+    if not current:
+        yield Finding("database", Verdict.WRONG, "The schema is another version's.", "Stop the services, 'remit init'.")
+        return
+    yield Finding("database", Verdict.OK, "The schema is current.")
+    found = hierarchy.load(database, settings.status_url)
+    if found is None:
+        yield Finding("authority", Verdict.WRONG, "No ceremony was held.", "Run 'remit init'.")
+        return
+    yield _keys(settings, *found)
+    yield _responder(database, found[1])
+    yield _crls(database)
+
+
+def _keys(settings: Settings, root: Issuer, issuer: Issuer) -> Finding:
+    signer = assembly.signer(settings)
+    try:
+        signer.start()
+        assembly.adopt(signer, root, issuer)
+    except TokenFault as fault:
+        return Finding("token", Verdict.WRONG, str(fault), "Check REMIT_PKCS11__MODULE, the token and the PIN file.")
+    finally:
+        signer.close()
+    return Finding("token", Verdict.OK, "It holds both CA keys, made inside it and not extractable, and they sign.")
+
+
+def _responder(database: Database, issuer: Issuer) -> Finding:
+    now = assembly.clock()
+    with database.read() as connection:
+        record = certificates.newest(connection, Kind.RESPONDER, issuer.id, now)
+    if record is None:
+        return Finding("responder", Verdict.WRONG, "No OCSP responder certificate is valid.", "Start 'remit serve'.")
+    return Finding(
+        "responder", Verdict.OK, f"The OCSP responder's certificate ends {record.intent.not_after:%F %T} UTC."
+    )
+
+
+def _crls(database: Database) -> Finding:
+    now = assembly.clock()
+    with database.read() as connection:
+        published = issuers.published(connection)
+    late = [f"{crl.issuer}/{crl.shard}" for crl in published if crl.next_update <= now]
+    if late or not published:
+        what = f"These CRLs have ended: {', '.join(late)}." if late else "No CRL was published."
+        return Finding("crl", Verdict.WRONG, what, "Start 'remit serve'; it publishes at once.")
+    return Finding(
+        "crl", Verdict.OK, f"The next of {len(published)} CRLs ends {min(c.next_update for c in published):%F %T} UTC."
+    )
+
+
+def _reachable(settings: Settings) -> Finding:
+    url = f"{settings.status_url}/readyz"
+    try:
+        with urllib.request.urlopen(url, timeout=_CALL_SECONDS):  # noqa: S310 (our own URL, by configuration)
+            return Finding("status service", Verdict.OK, f"{settings.status_url} is ready.")
+    except urllib.error.HTTPError as error:
+        return Finding("status service", Verdict.WRONG, f"{url} answers {error.code}.", "Read its answer and log.")
+    except (OSError, ValueError):
+        return Finding(
+            "status service",
+            Verdict.WARNING,
+            f"Nothing answers at {settings.status_url}, which every certificate points to.",
+            "Start 'remit serve'; if it runs elsewhere, check REMIT_STATUS_URL.",
+        )
+
+
+def _table(findings: list[Finding]) -> str:
+    lines = []
+    for finding in findings:
+        lines.append(f"{_MARKS[finding.verdict.value]} {finding.part:<15} {finding.sentence}")
+        if finding.mend:
+            lines.append(f"  {'':<15} → {finding.mend}")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """The command; `--json` for machines."""
+    try:
+        findings = list(examine(Settings.load()))
+    except (Misconfigured, Refused) as error:
+        findings = [Finding("configuration", Verdict.WRONG, str(error), "Mend remit.toml or the environment.")]
+    show: Callable[[list[Finding]], str] = _table
+    if "--json" in sys.argv[1:]:
+        show = _json
+    sys.stdout.write(show(findings))
+    return 1 if any(finding.verdict is Verdict.WRONG for finding in findings) else 0
+
+
+def _json(findings: list[Finding]) -> str:
+    return json.dumps([asdict(finding) for finding in findings], indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""CORE. An OCSP response: what is said of each certificate to the exact bytes (RFC 6960 4.2).
+
+The library's builder answers one CertID and stamps the moment from its own clock; here time and
+count are parameters. Its asn1 declarations do the DER.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from cryptography import x509
+from cryptography.hazmat import asn1
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import OCSPExtensionOID, SignatureAlgorithmOID
+
+from ca.pki.keys import PublicKey, narrow
+from ocsp.request import key_hash
+
+_BASIC = x509.ObjectIdentifier("1.3.6.1.5.5.7.48.1.1")
+_EXTENDED_REVOKE = x509.ObjectIdentifier("1.3.6.1.5.5.7.48.1.9")
+
+# The library declares no ENUMERATED: responseStatus successful(0) as it stands in the DER.
+_SUCCESSFUL = asn1.decode_der(asn1.TLV, b"\x0a\x01\x00")
+
+
+@asn1.sequence
+class _Algorithm:
+    oid: x509.ObjectIdentifier
+    parameters: asn1.Null | None
+
+
+@asn1.sequence
+class _Extension:
+    oid: x509.ObjectIdentifier
+    critical: Annotated[bool, asn1.Default(False)]
+    value: bytes
+
+
+@asn1.sequence
+class _RevokedInfo:
+    at: asn1.GeneralizedTime
+    reason: Annotated[asn1.TLV, asn1.Explicit(0)]
+
+
+@asn1.sequence
+class _RevokedInfoWithoutReason:
+    at: asn1.GeneralizedTime
+
+
+@asn1.sequence
+class _SingleResponse:
+    certificate: asn1.TLV
+    status: (
+        Annotated[asn1.Variant[asn1.Null, Literal["good"]], asn1.Implicit(0)]
+        | Annotated[asn1.Variant[_RevokedInfo, Literal["revoked"]], asn1.Implicit(1)]
+        | Annotated[asn1.Variant[_RevokedInfoWithoutReason, Literal["revoked without a reason"]], asn1.Implicit(1)]
+        | Annotated[asn1.Variant[asn1.Null, Literal["unknown"]], asn1.Implicit(2)]
+    )
+    this_update: asn1.GeneralizedTime
+    next_update: Annotated[asn1.GeneralizedTime, asn1.Explicit(0)]
+
+
+@asn1.sequence
+class _ResponseData:
+    responder: Annotated[bytes, asn1.Explicit(2)]
+    produced_at: asn1.GeneralizedTime
+    singles: list[_SingleResponse]
+    extensions: Annotated[list[_Extension] | None, asn1.Explicit(1)]
+
+
+@asn1.sequence
+class _BasicResponse:
+    tbs: asn1.TLV
+    algorithm: _Algorithm
+    signature: asn1.BitString
+    certificates: Annotated[list[asn1.TLV], asn1.Explicit(0)]
+
+
+@asn1.sequence
+class _ResponseBytes:
+    kind: x509.ObjectIdentifier
+    response: bytes
+
+
+@asn1.sequence
+class _OcspResponse:
+    status: asn1.TLV
+    content: Annotated[_ResponseBytes, asn1.Explicit(0)]
+
+
+CertStatus = asn1.Variant[Any, Any]
+"""What a response says of one certificate: `GOOD`, `UNKNOWN`, or what `revoked` makes."""
+
+GOOD: CertStatus = asn1.Variant(asn1.Null(), "good")
+UNKNOWN: CertStatus = asn1.Variant(asn1.Null(), "unknown")
+
+
+def revoked(at: datetime, reason: x509.ReasonFlags) -> CertStatus:
+    """Revoked at this moment (whole seconds, UTC). The reason `unspecified` is left out (RFC 5280 5.3.1)."""
+    moment = asn1.GeneralizedTime(at)
+    if reason is x509.ReasonFlags.unspecified:
+        return asn1.Variant(_RevokedInfoWithoutReason(at=moment), "revoked without a reason")
+    value = asn1.decode_der(asn1.TLV, x509.CRLReason(reason).public_bytes())
+    return asn1.Variant(_RevokedInfo(at=moment, reason=value), "revoked")
+
+
+@dataclass(frozen=True, slots=True)
+class Signatory:
+    """A delegated responder (RFC 6960 4.2.2.2): its certificate, and what of it stands in every answer."""
+
+    certificate: x509.Certificate
+    public_key: PublicKey = field(compare=False)
+    key_hash: bytes = field(compare=False)
+    algorithm: _Algorithm = field(compare=False)
+    attached: asn1.TLV = field(compare=False)
+
+    @classmethod
+    def of(cls, certificate: x509.Certificate) -> Signatory:
+        """Raises `Refused` for a key that this authority does not sign with."""
+        public_key = narrow(certificate.public_key())
+        return cls(
+            certificate=certificate,
+            public_key=public_key,
+            key_hash=key_hash(certificate),
+            algorithm=_algorithm(public_key),
+            attached=asn1.decode_der(asn1.TLV, certificate.public_bytes(Encoding.DER)),
+        )
+
+
+def response_data(
+    signatory: Signatory,
+    singles: Sequence[tuple[bytes, CertStatus]],
+    *,
+    produced_at: datetime,
+    next_update: datetime,
+    nonce: bytes | None = None,
+    extended_revoke: bool = False,
+) -> bytes:
+    """The ResponseData to be signed: for each DER CertID its status, from `produced_at` until `next_update`.
+
+    Times are whole seconds, UTC. `nonce` is repeated (RFC 9654 2.1). `extended_revoke` declares that
+    "revoked" may also mean "never issued" (RFC 6960 4.4.8).
+    """
+    moment, end = asn1.GeneralizedTime(produced_at), asn1.GeneralizedTime(next_update)
+    extensions = []
+    if nonce is not None:
+        extensions.append(_Extension(oid=OCSPExtensionOID.NONCE, critical=False, value=asn1.encode_der(nonce)))
+    if extended_revoke:
+        extensions.append(_Extension(oid=_EXTENDED_REVOKE, critical=False, value=asn1.encode_der(asn1.Null())))
+    return asn1.encode_der(
+        _ResponseData(
+            responder=signatory.key_hash,
+            produced_at=moment,
+            singles=[
+                _SingleResponse(
+                    certificate=asn1.decode_der(asn1.TLV, certificate),
+                    status=status,
+                    this_update=moment,
+                    next_update=end,
+                )
+                for certificate, status in singles
+            ],
+            extensions=extensions or None,
+        )
+    )
+
+
+def response(tbs: bytes, signature: bytes, signatory: Signatory) -> bytes:
+    """The whole OCSPResponse: the signed ResponseData with the responder's certificate beside it."""
+    basic = _BasicResponse(
+        tbs=asn1.decode_der(asn1.TLV, tbs),
+        algorithm=signatory.algorithm,
+        signature=asn1.BitString(signature, 0),
+        certificates=[signatory.attached],
+    )
+    content = _ResponseBytes(kind=_BASIC, response=asn1.encode_der(basic))
+    return asn1.encode_der(_OcspResponse(status=_SUCCESSFUL, content=content))
+
+
+def refusal(status: ocsp.OCSPResponseStatus) -> bytes:
+    """An OCSPResponse that says only why there is no answer (RFC 6960 2.3); it is never signed."""
+    return ocsp.OCSPResponseBuilder.build_unsuccessful(status).public_bytes(Encoding.DER)
+
+
+def _algorithm(key: PublicKey) -> _Algorithm:
+    """What `ca.pki.keys.hash_for` signs with, as an AlgorithmIdentifier (RFC 5758 3.2, RFC 8410 3, RFC 4055 5)."""
+    match key:
+        case ed25519.Ed25519PublicKey():
+            return _Algorithm(oid=SignatureAlgorithmOID.ED25519, parameters=None)
+        case ec.EllipticCurvePublicKey() if key.curve.name == "secp384r1":
+            return _Algorithm(oid=SignatureAlgorithmOID.ECDSA_WITH_SHA384, parameters=None)
+        case ec.EllipticCurvePublicKey():
+            return _Algorithm(oid=SignatureAlgorithmOID.ECDSA_WITH_SHA256, parameters=None)
+        case _:
+            return _Algorithm(oid=SignatureAlgorithmOID.RSA_WITH_SHA256, parameters=asn1.Null())

@@ -1,0 +1,41 @@
+"""What is counted, for Prometheus. One instance a service; nothing is counted by name of a certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from ocsp.document import Document
+
+
+class Metrics:
+    """Counters of answers, the time that fresh ones take, and the parts that are ready."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.answers = Counter(
+            "remit_ocsp_answers", "OCSP answers by how they came about.", ["outcome"], registry=self._registry
+        )
+        self.certificates = Counter(
+            "remit_ocsp_certificates", "Certificates in signed OCSP answers.", ["status"], registry=self._registry
+        )
+        self.fresh = Histogram(
+            "remit_ocsp_fresh_seconds",
+            "Time for an OCSP answer that was not in the cache.",
+            buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
+            registry=self._registry,
+        )
+        self.published = Counter(
+            "remit_status_published", "CRLs and CA certificates served.", ["kind", "status"], registry=self._registry
+        )
+        self._ready = Gauge("remit_status_ready", "Whether a part works.", ["part"], registry=self._registry)
+        # The one that is counted at full speed: looked up once.
+        self.cached = self.answers.labels("cached")
+
+    def exposition(self, ready: Mapping[str, bool]) -> Document:
+        """Everything in Prometheus's text format."""
+        for part, is_ready in ready.items():
+            self._ready.labels(part).set(is_ready)
+        return Document(generate_latest(self._registry), CONTENT_TYPE_LATEST)

@@ -1,0 +1,228 @@
+"""The order in which a question becomes an answer: request, statuses, ResponseData, signature, cache.
+
+1. What the bytes ask, and of which CA.
+2. What the database says: never "good" for what is not in it.
+3. An answer that said the very same is proved again, not signed again.
+4. The signature, and its check: nothing leaves that the responder's certificate does not vouch for.
+
+Where the database or the signer is away, an answer that is alive and not known to be wrong is
+given; else the client is told to try later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+
+from ca.hsm import Signer
+from ca.identifiers import Serial
+from ca.pki.keys import InvalidSignature, verify
+from ca.refusals import Reason, Refused
+from ca.store.status import Authority, CertificateStatus, Good, Revoked
+from ocsp.answer import GOOD, UNKNOWN, CertStatus, Signatory, response, response_data, revoked
+from ocsp.batch import Batch
+from ocsp.cache import Cache, Entry
+from ocsp.document import MALFORMED, OCSP_RESPONSE, TRY_LATER, UNAUTHORIZED, Document, Life
+from ocsp.meter import Meter
+from ocsp.metrics import Metrics
+from ocsp.request import Malformed, Request, parse
+from ocsp.view import Directory, View
+
+# RFC 6960 2.2: what a certificate that was never issued is said to be, where that is wanted.
+_NEVER_ISSUED = revoked(datetime(1970, 1, 1, tzinfo=UTC), x509.ReasonFlags.certificate_hold)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How long an answer is valid, and whether a serial that was never issued is said to be revoked."""
+
+    validity: timedelta
+    unissued_is_revoked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    der: bytes
+    request: Request
+    authority: Authority
+
+
+# One for each CertID; None for a CertID of another CA than the one that answers.
+_Statuses = tuple[CertificateStatus | None, ...]
+_Told = tuple[Document, str]
+_ToSign = tuple[Signatory, bytes]
+
+
+class Responder:
+    """Answers what is not in the cache. For one event loop."""
+
+    def __init__(
+        self,
+        *,
+        view: View,
+        cache: Cache,
+        signer: Signer,
+        terms: Terms,
+        meter: Meter,
+        metrics: Metrics,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._view = view
+        self._cache = cache
+        self._signer = signer
+        self._terms = terms
+        self._meter = meter
+        self._metrics = metrics
+        self._clock = clock
+        self._signatures: Batch[_ToSign, bytes] = Batch(self._sign)
+        self._under_way: dict[tuple[int, bytes], asyncio.Task[_Told]] = {}
+
+    async def answer(self, spellings: Sequence[bytes]) -> Document:
+        """The answer to a request, of which a proxy may have left several spellings; the likeliest comes first."""
+        with self._metrics.fresh.time():
+            document, outcome = await self._shared(spellings)
+        self._metrics.answers.labels(outcome).inc()
+        return document
+
+    async def _shared(self, spellings: Sequence[bytes]) -> _Told:
+        """Those who ask the same at the same time wait for one answer, unless the database changed in between."""
+        directory = self._view.directory
+        if directory is None:
+            return TRY_LATER, "try_later"
+        understood, refusal = _understand(spellings, directory)
+        if not understood:
+            return refusal
+        name = (self._view.generation, understood[0].der)
+        task = self._under_way.get(name)
+        if task is None:
+            task = self._under_way[name] = asyncio.create_task(self._tell(understood, directory))
+            task.add_done_callback(lambda _: self._under_way.pop(name))
+        # One who asked may go away; the others still wait.
+        return await asyncio.shield(task)
+
+    async def _tell(self, questions: Sequence[_Question], directory: Directory) -> _Told:
+        # Taken before the database is asked: a change in between makes the answer of an older generation.
+        generation = self._view.generation
+        try:
+            found = await asyncio.gather(*(self._statuses(question, directory) for question in questions))
+        except Refused:
+            entry = self._cache.alive(questions[0].der, self._clock())
+            return (entry.document, "kept") if entry and entry.generation == generation else (TRY_LATER, "try_later")
+        pairs = list(zip(questions, found, strict=True))
+        # Of several spellings one names certificates that exist; it was meant.
+        question, statuses = next((pair for pair in pairs if _are_found(pair[1])), pairs[0])
+        entry = self._cache.alive(question.der, self._clock())
+        if entry is not None and entry.grounds == statuses:
+            entry.generation = generation
+            if self._clock() < entry.renew_at:
+                return entry.document, "proved"
+        try:
+            return await self._signed(question, statuses, directory, generation)
+        except Refused:
+            return (entry.document, "kept") if entry and entry.grounds == statuses else (TRY_LATER, "try_later")
+
+    async def _signed(self, question: _Question, statuses: _Statuses, directory: Directory, generation: int) -> _Told:
+        signatory = directory.signatory(question.authority.id, self._clock())
+        if signatory is None:
+            # Nobody is delegated to answer for a root; an issuing CA's responder is awaited.
+            return (TRY_LATER, "try_later") if question.authority.kind == "issuing" else (UNAUTHORIZED, "unauthorized")
+        keepable = question.request.nonce is None and _are_found(statuses)
+        if not keepable and not self._meter.take():
+            return TRY_LATER, "metered"
+        life = self._life(signatory)
+        body = await self._body(question.request, statuses, signatory, life)
+        document = Document(body, OCSP_RESPONSE, life if keepable else None)
+        if keepable:
+            # From half its life on a new one is tried for, so that no client gets one that is about to end.
+            renew_at = life.since + (life.until - life.since) / 2
+            self._cache.put(question.der, Entry(document, life, renew_at, generation, statuses))
+        for status in statuses:
+            self._metrics.certificates.labels(type(status).__name__.lower() if status else "foreign").inc()
+        return document, "signed"
+
+    def _life(self, signatory: Signatory) -> Life:
+        """From this second, never past the end of the responder's certificate."""
+        since = self._clock().replace(microsecond=0)
+        return Life(since, min(since + self._terms.validity, signatory.certificate.not_valid_after_utc))
+
+    async def _body(self, request: Request, statuses: _Statuses, signatory: Signatory, life: Life) -> bytes:
+        tbs = response_data(
+            signatory,
+            [
+                (certificate.der, self._said(status))
+                for certificate, status in zip(request.certificates, statuses, strict=True)
+            ],
+            produced_at=life.since,
+            next_update=life.until,
+            nonce=request.nonce,
+            extended_revoke=self._terms.unissued_is_revoked,
+        )
+        signature = await self._signatures.ask((signatory, tbs))
+        try:
+            verify(signatory.public_key, signature, tbs)
+        except InvalidSignature as error:
+            raise Refused(Reason.UNAVAILABLE, "The signer returned a signature that does not verify.") from error
+        return response(tbs, signature, signatory)
+
+    def _said(self, status: CertificateStatus | None) -> CertStatus:
+        match status:
+            case Good():
+                return GOOD
+            case Revoked(at=at, reason=reason):
+                return revoked(at, reason)
+            case None:
+                return UNKNOWN
+            case _:
+                return _NEVER_ISSUED if self._terms.unissued_is_revoked else UNKNOWN
+
+    async def _statuses(self, question: _Question, directory: Directory) -> _Statuses:
+        ours = [
+            _serial(one.serial) if directory.issuers.get(one.issuer) is question.authority else None
+            for one in question.request.certificates
+        ]
+        found = await self._view.statuses(question.authority.id, [serial for serial in ours if serial])
+        return tuple(found[serial] if serial else None for serial in ours)
+
+    async def _sign(self, wanted: list[_ToSign]) -> list[bytes]:
+        """One hop for each key: as a rule there is one."""
+        keys = {signatory.key_hash: signatory.public_key for signatory, _ in wanted}
+        signed: dict[bytes, Iterator[bytes]] = {}
+        for name, key in keys.items():
+            messages = [tbs for signatory, tbs in wanted if signatory.key_hash == name]
+            signatures = await asyncio.wrap_future(self._signer.sign(key, messages))
+            signed[name] = iter(signatures)
+        return [next(signed[signatory.key_hash]) for signatory, _ in wanted]
+
+
+def _understand(spellings: Sequence[bytes], directory: Directory) -> tuple[list[_Question], _Told]:
+    """What can be answered, and what to say if that is nothing."""
+    understood: list[_Question] = []
+    refusal = (MALFORMED, "malformed")
+    for der in spellings:
+        try:
+            request = parse(der)
+        except Malformed:
+            continue
+        authority = next((known for one in request.certificates if (known := directory.issuers.get(one.issuer))), None)
+        if authority is None:
+            refusal = (UNAUTHORIZED, "unauthorized")
+        else:
+            understood.append(_Question(der, request, authority))
+    return understood, refusal
+
+
+def _are_found(statuses: _Statuses) -> bool:
+    """Whether each is known: an answer about anything else may be asked for without end, so it is not kept."""
+    return all(isinstance(status, Good | Revoked) for status in statuses)
+
+
+def _serial(number: int) -> Serial | None:
+    """None for a number that no serial can be (RFC 5280 4.1.2.2)."""
+    try:
+        return Serial(number)
+    except Refused:
+        return None

@@ -1,0 +1,129 @@
+"""`python -m ocsp.server`: the status service as a process, alone on a machine if need be.
+
+It needs the database (reading is enough) and a token with the responder's key; the CA's keys it
+neither needs nor uses. Exit status: 0 stopped, 1 it cannot start, with one sentence.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import time
+from datetime import UTC, datetime
+
+import structlog
+import uvicorn
+
+from ca.config import Misconfigured, Settings, split_listener
+from ca.hsm import Signer, TokenFault
+from ca.hsm.owner import Owner
+from ca.store.status import StatusReader
+from ocsp.app import App
+from ocsp.cache import Cache
+from ocsp.meter import Meter
+from ocsp.metrics import Metrics
+from ocsp.publications import Publications
+from ocsp.responder import Responder, Terms
+from ocsp.view import View
+from softhsm.configuration import use
+
+_KEPT_ANSWERS = 16_384
+_UNKEPT_PER_SECOND = 500.0
+_UNKEPT_AT_ONCE = 1000.0
+
+
+def main() -> int:
+    """Serves until SIGTERM or SIGINT; returns the exit status."""
+    _log_to_standard_error()
+    try:
+        settings = Settings.load()
+        owner = _open_token(settings)
+    except (Misconfigured, TokenFault) as error:
+        # The token is not tried again: with a wrong PIN each attempt counts towards locking it.
+        sys.stderr.write(f"remit: {error}\n")
+        return 1
+    reader = StatusReader(settings.database_url)
+    view = View(reader, owner.adopt, now)
+    try:
+        _serve(application(settings, view, owner), settings)
+    finally:
+        view.close()
+        owner.close()
+    return 0
+
+
+def now() -> datetime:
+    """The wall clock, UTC. It enters here."""
+    return datetime.fromtimestamp(time.time(), UTC)
+
+
+def application(settings: Settings, view: View, signer: Signer) -> App:
+    """The ASGI application upon a view of the database and a signer."""
+    cache, metrics = Cache(_KEPT_ANSWERS), Metrics()
+    responder = Responder(
+        view=view,
+        cache=cache,
+        signer=signer,
+        terms=Terms(settings.status.ocsp_validity, settings.status.ocsp_unissued == "revoked"),
+        meter=Meter(_UNKEPT_PER_SECOND, _UNKEPT_AT_ONCE, time.monotonic),
+        metrics=metrics,
+        clock=now,
+    )
+    return App(
+        view=view,
+        cache=cache,
+        responder=responder,
+        publications=Publications(view, settings.status.ocsp_validity, now),
+        metrics=metrics,
+        health=signer.health,
+        clock=now,
+    )
+
+
+def _open_token(settings: Settings) -> Owner:
+    use(settings.module, settings.softhsm_directory)
+    owner = Owner(settings.module, settings.pkcs11.token_label, lambda: settings.pin_file.read_text().strip())
+    owner.start()
+    return owner
+
+
+def _serve(app: App, settings: Settings) -> None:
+    host, port = split_listener(settings.status_listen)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            http="httptools",
+            loop="uvloop",
+            ws="none",
+            lifespan="on",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            date_header=False,
+            timeout_graceful_shutdown=5,
+        )
+    )
+    # The server hands a signal on once it has stopped; what remains to be closed is ours.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    server.run()
+
+
+def _log_to_standard_error() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
