@@ -21,7 +21,9 @@ def main() -> None:
 
 
 def _watch() -> None:
-    sys.stdin.buffer.read()
+    # The descriptor itself: a reader blocked inside sys.stdin would hold its lock at the interpreter's end.
+    while os.read(0, 1024):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
