@@ -115,12 +115,13 @@ class StatusReader:
         """A value that differs after anything read here has changed.
 
         SQLite counts the commits of others for each connection (`PRAGMA data_version`), so one
-        connection is kept for this alone. It is read outside a transaction: inside one the view,
-        and so the count, stands still.
+        connection is kept for this alone. Each look is a transaction of its own: inside a longer
+        one the view, and so the count, stands still.
         """
         if self._watch is None:
-            self._watch = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        return self._watch.execute(text(_VERSION[self._engine.dialect.name])).scalar_one()
+            self._watch = self._engine.connect()
+        with self._watch.begin():
+            return self._watch.execute(text(_VERSION[self._engine.dialect.name])).scalar_one()
 
     def close(self) -> None:
         """Closes every connection."""
