@@ -1,0 +1,204 @@
+"""An authority over keys in memory and a real SQLite file, with a clock that a test moves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from ca.authority import agents, enrol, hierarchy, tasks, tokens
+from ca.authority.authority import Authority, Names
+from ca.authority.enrol import Enrolment
+from ca.authority.hierarchy import Foundation
+from ca.authority.issuance import Issued
+from ca.authority.tasks import Opening
+from ca.hsm import TokenFault
+from ca.identifiers import AgentId, TaskId, TenantId, Thumbprint, TrustDomain
+from ca.pki import csr
+from ca.pki.csr import CertificateRequest
+from ca.pki.keys import PublicKey
+from ca.policy.ceiling import Agent, AgentState, Asked, Lifetimes
+from ca.policy.scope import Scope
+from ca.proofs import token as proof
+from ca.store import audit, certificates, schema
+from ca.store.audit import Entry
+from ca.store.certificates import CertificateRecord, Filter, Intent
+from ca.store.status import CertificateStatus, StatusReader
+from ca.store.tasks import TaskRecord
+from ca.store.transaction import Database
+from tests.memory_signer import MemorySigner
+
+_T = TypeVar("_T")
+
+START = datetime(2031, 5, 6, 7, 8, 9, 250_000, tzinfo=UTC)
+NAMES = Names(TrustDomain("agents.example"), "Remit", "1.3.6.1.4.1.32473.1")
+TENANT, AGENT, TASK = TenantId("acme"), AgentId("bot"), TaskId("invoices")
+STATUS_URL = "http://status.example"
+Key = ec.EllipticCurvePrivateKey
+
+
+class Faulty(MemorySigner):
+    """A signer whose next answers a test can replace."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.instead: Callable[[PublicKey, Sequence[bytes]], Future[list[bytes]]] | None = None
+
+    def sign(self, public_key: PublicKey, messages: Sequence[bytes]) -> Future[list[bytes]]:
+        return self.instead(public_key, messages) if self.instead else super().sign(public_key, messages)
+
+
+@dataclass
+class Clock:
+    now: datetime = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, **apart: float) -> None:
+        self.now += timedelta(**apart)
+
+
+def run(work: Coroutine[Any, Any, _T]) -> _T:
+    return asyncio.run(work)
+
+
+def new_key() -> Key:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def request(key: Key, *sans: x509.GeneralName, subject: x509.Name | None = None) -> CertificateRequest:
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject or x509.Name([]))
+    if sans:
+        builder = builder.add_extension(x509.SubjectAlternativeName(sans), critical=False)
+    return csr.parse(builder.sign(key, SHA256()).public_bytes(Encoding.DER))
+
+
+def failing(sentence: str = "The token is gone.") -> Callable[[PublicKey, Sequence[bytes]], Future[list[bytes]]]:
+    def sign(_key: PublicKey, _messages: Sequence[bytes]) -> Future[list[bytes]]:
+        future: Future[list[bytes]] = Future()
+        future.set_exception(TokenFault(sentence))
+        return future
+
+    return sign
+
+
+def answering(*signatures: bytes) -> Callable[[PublicKey, Sequence[bytes]], Future[list[bytes]]]:
+    def sign(_key: PublicKey, _messages: Sequence[bytes]) -> Future[list[bytes]]:
+        future: Future[list[bytes]] = Future()
+        future.set_result(list(signatures))
+        return future
+
+    return sign
+
+
+class Stage:
+    """Everything that an act needs, and short words for the acts that tests begin with."""
+
+    def __init__(self, directory: Path) -> None:
+        self.url = f"sqlite:///{directory / 'remit.db'}"
+        schema.upgrade(self.url)
+        self.database, self.signer, self.clock = Database(self.url), Faulty(), Clock()
+        foundation = Foundation(self.database, self.signer, NAMES, STATUS_URL, self.clock, os.urandom)
+        root_key, issuing_key = self.signer.generate("root-1"), self.signer.generate("issuing-1")
+        self.root, self.issuer = hierarchy.establish(foundation, root_key, issuing_key)
+        self.foundation = foundation
+        self.signer.signed.clear()
+        self.authority = self.over(self.database)
+
+    def over(self, database: Database, **changes: Any) -> Authority:
+        """The authority over this database: another one is another replica."""
+        made = Authority(
+            database=database,
+            signer=self.signer,
+            root=self.root,
+            issuer=self.issuer,
+            names=NAMES,
+            lifetimes=Lifetimes(timedelta(minutes=15), timedelta(minutes=1), timedelta(minutes=60)),
+            crl_lifetime=timedelta(hours=1),
+            public_url="https://ca.example",
+            status_url=STATUS_URL,
+            rsa_allowed=False,
+            clock=self.clock,
+            random=os.urandom,
+        )
+        return replace(made, **changes)
+
+    def close(self) -> None:
+        self.database.close()
+
+    # Acts.
+
+    def agent(self, name: str = AGENT, scope: str = "read write", tenant: str = TENANT) -> Agent:
+        made = Agent(TenantId(tenant), AgentId(name), AgentState.ACTIVE, Scope.parse(scope), None, 0)
+        return agents.add(self.authority, made, "", "ops").agent
+
+    def task(self, name: str = TASK, agent: str = AGENT, scope: str = "read", **changes: Any) -> TaskRecord:
+        opening = Opening(
+            tenant=TENANT,
+            agent=AgentId(agent),
+            id=TaskId(name),
+            scope=Scope.parse(scope),
+            resources=(),
+            authorization_details=[],
+            deadline=None,
+            principal=None,
+        )
+        return tasks.open_task(self.authority, replace(opening, **changes), "ops")
+
+    def token(self, agent: str = AGENT, task: str | None = TASK, key: Thumbprint | None = None) -> Thumbprint:
+        text, _ = tokens.create(
+            self.authority,
+            tenant=TENANT,
+            agent=AgentId(agent),
+            task=TaskId(task) if task else None,
+            key=key,
+            lifetime=timedelta(minutes=5),
+            actor="ops",
+        )
+        return proof.hash_of(text)
+
+    def enrol(self, token: Thumbprint, key: Key | None = None, asked: Asked = Asked()) -> Issued:  # noqa: B008 (frozen)
+        return run(enrol.enrol(self.authority, Enrolment(token, request(key or new_key()), asked)))
+
+    def enrolled(self, agent: str = AGENT, task: str | None = TASK) -> Issued:
+        """A certificate for an agent and a task that are there."""
+        return self.enrol(self.token(agent, task))
+
+    # What became of them.
+
+    def record(self, issued: Issued) -> CertificateRecord:
+        with self.database.read() as connection:
+            found = certificates.by_serial(connection, issued.intent.serial)
+        assert found is not None
+        return found
+
+    def issued(self, wanted: Filter = Filter(tenant=TENANT)) -> list[CertificateRecord]:  # noqa: B008 (frozen)
+        with self.database.read() as connection:
+            return certificates.page(connection, wanted, self.clock(), limit=1000)
+
+    def unfinished(self) -> list[Intent]:
+        with self.database.read() as connection:
+            return certificates.unfinished(connection)
+
+    def audited(self, action: str) -> list[Entry]:
+        with self.database.read() as connection:
+            return [entry for entry in audit.everything(connection) if entry.action == action]
+
+    def status(self, one: Intent) -> CertificateStatus:
+        """What the status service would say."""
+        reader = StatusReader(self.url)
+        try:
+            return reader.statuses(one.issuer, [one.serial])[one.serial]
+        finally:
+            reader.close()

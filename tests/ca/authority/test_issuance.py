@@ -1,0 +1,248 @@
+"""Intent, signature, result, and what is true if we die in between."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from sqlalchemy import event
+
+from ca.authority import issuance
+from ca.authority.enrol import Enrolment, enrol
+from ca.authority.issuance import Decision
+from ca.identifiers import Serial
+from ca.pki import profile
+from ca.pki.certificate import Contents, Holder
+from ca.pki.profile import Kind
+from ca.policy.ceiling import Asked
+from ca.refusals import Reason, Refused
+from ca.store import tokens
+from ca.store.status import Good, Revoked
+from ca.store.transaction import Connection
+from tests.ca.authority.stage import AGENT, TENANT, Stage, answering, failing, new_key, request, run
+
+HOLD = x509.ReasonFlags.certificate_hold
+
+
+def decision(stage: Stage, **changes: object) -> Decision:
+    subject = profile.authority_subject("Remit", "api.example")
+    holder = Holder(subject, new_key().public_key(), (x509.DNSName("api.example"),))
+    contents = Contents(Kind.SERVER, holder, profile.validity(stage.clock(), timedelta(days=1)))
+    return replace(Decision(contents, holder="api.example", actor="authority"), **changes)
+
+
+def issue(stage: Stage, made: Decision | None = None) -> issuance.Issued:
+    return run(issuance.issue(stage.authority, lambda _connection, _now: made or decision(stage)))
+
+
+def refusal(stage: Stage, made: Decision | None = None) -> Refused:
+    with pytest.raises(Refused) as caught:
+        issue(stage, made)
+    return caught.value
+
+
+def test_what_is_issued_is_stored_good_and_exactly_what_was_signed(stage: Stage) -> None:
+    issued = issue(stage)
+    certificate = x509.load_der_x509_certificate(issued.der)
+    certificate.verify_directly_issued_by(stage.issuer.certificate)
+    record = stage.record(issued)
+    assert (record.der, record.x5t, record.intent) == (
+        issued.der,
+        issued.x5t,
+        replace(issued.intent, created_at=record.intent.created_at),
+    )
+    assert stage.signer.signed == [record.intent.to_be_signed.tbs] == [certificate.tbs_certificate_bytes]
+    assert stage.status(issued.intent) == Good()
+
+
+def test_the_intent_is_durable_before_the_signer_is_asked(stage: Stage) -> None:
+    """Case 1: at the moment of signing, another connection sees the very bytes."""
+    seen: list[bytes] = []
+
+    def sign(key: object, messages: object) -> object:
+        seen.extend(one.to_be_signed.tbs for one in stage.unfinished())
+        stage.signer.instead = None
+        return stage.signer.sign(key, messages)  # type: ignore[arg-type]
+
+    stage.signer.instead = sign  # type: ignore[assignment]
+    issue(stage)
+    assert seen == stage.signer.signed
+    assert stage.unfinished() == []
+
+
+def test_serials_carry_the_replica_and_144_random_bits(stage: Stage) -> None:
+    stage.authority = stage.over(stage.database, replica=0x2A, random=bytes)
+    assert issue(stage).intent.serial == Serial.assign(0x2A, bytes(18))
+
+
+def test_a_hundred_serials_differ(stage: Stage) -> None:
+    drawn = {issue(stage).intent.serial for _ in range(100)}
+    assert len(drawn) == 100
+    assert all(len(serial.octets) == 19 for serial in drawn)
+
+
+def test_a_collision_of_serials_is_refused_before_anything_is_signed(stage: Stage) -> None:
+    """Case 5: the first certificate keeps its serial."""
+    stage.authority = stage.over(stage.database, random=bytes)
+    first = issue(stage)
+    refusal(stage)
+    assert len(stage.signer.signed) == 1
+    assert stage.record(first).der == first.der
+
+
+def test_a_fault_of_the_signer_withholds_and_the_row_is_not_good(stage: Stage) -> None:
+    """Case 24."""
+    stage.signer.instead = failing()
+    assert refusal(stage).reason is Reason.UNAVAILABLE
+    [left] = stage.unfinished()
+    assert stage.status(left) == Revoked(left.created_at, HOLD)
+    assert stage.issued() == []
+
+
+def test_what_a_fault_says_to_callers_names_nothing_inside(stage: Stage) -> None:
+    stage.signer.instead = failing("The key 'issuing-1' in /var/token is missing.")
+    assert "issuing-1" not in refusal(stage).detail
+
+
+def swapped(signature: bytes) -> bytes:
+    r, s = decode_dss_signature(signature)
+    return encode_dss_signature(s, r)
+
+
+WRONG = {
+    "empty": lambda _: b"",
+    "zeros": lambda right: bytes(len(right)),
+    "r and s swapped": swapped,
+    "a bit flipped": lambda right: right[:-1] + bytes([right[-1] ^ 1]),
+    "cut short": lambda right: right[:-1],
+}
+
+
+@pytest.mark.parametrize("spoil", WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_signature_is_withheld(stage: Stage, spoil: object) -> None:
+    """Case 7."""
+
+    def sign(key: object, messages: object) -> object:
+        stage.signer.instead = None
+        [right] = stage.signer.sign(key, messages).result()  # type: ignore[arg-type]
+        return answering(spoil(right))(key, messages)  # type: ignore[operator,arg-type]
+
+    stage.signer.instead = sign  # type: ignore[assignment]
+    assert refusal(stage).reason is Reason.UNAVAILABLE
+    [left] = stage.unfinished()
+    assert stage.status(left) == Revoked(left.created_at, HOLD)
+
+
+@pytest.mark.parametrize("wrong", ["other key", "other bytes"])
+def test_a_signature_by_another_key_or_over_other_bytes_is_withheld(stage: Stage, wrong: str) -> None:
+    key = stage.root.public_key if wrong == "other key" else stage.issuer.public_key
+
+    def sign(_key: object, messages: list[bytes]) -> object:
+        stage.signer.instead = None
+        return stage.signer.sign(key, messages if wrong == "other key" else [messages[0] + b"\x00"])
+
+    stage.signer.instead = sign  # type: ignore[assignment]
+    assert refusal(stage).reason is Reason.UNAVAILABLE
+    assert len(stage.unfinished()) == 1
+
+
+def test_a_lint_failure_signs_nothing_and_stores_nothing(stage: Stage) -> None:
+    """Case 6: no signature, no row, and the proof is not spent."""
+    spent: list[Serial] = []
+    sound = decision(stage)
+    past = profile.Validity(stage.clock() - timedelta(days=2), stage.clock() - timedelta(days=1))
+    made = replace(
+        sound, contents=replace(sound.contents, validity=past), spend=lambda _connection, serial: spent.append(serial)
+    )
+    assert refusal(stage, made).reason is Reason.LINT_FAILED
+    assert stage.signer.signed == []
+    assert stage.unfinished() == []
+    assert spent == []
+    assert stage.audited("certificate.intend") == []
+
+
+def test_a_proof_that_cannot_be_spent_signs_nothing(stage: Stage) -> None:
+    def spend(_connection: Connection, _serial: Serial) -> None:
+        raise Refused(Reason.TOKEN_INVALID, "Another was quicker.")
+
+    assert refusal(stage, decision(stage, spend=spend)).reason is Reason.TOKEN_INVALID
+    assert stage.signer.signed == []
+    assert stage.unfinished() == []
+
+
+def test_a_failed_first_commit_signs_nothing(stage: Stage) -> None:
+    """Case 42."""
+    event.listen(stage.database._writer, "commit", _full, once=True)
+    assert refusal(stage).reason is Reason.UNAVAILABLE
+    assert stage.signer.signed == []
+    assert stage.unfinished() == []
+
+
+def test_a_failed_last_commit_withholds_what_was_signed_and_recovery_finishes_it(stage: Stage) -> None:
+    """Case 2: the certificate was signed, so its row stays, never good until it stands."""
+
+    def sign(key: object, messages: object) -> object:
+        event.listen(stage.database._writer, "commit", _full, once=True)
+        stage.signer.instead = None
+        return stage.signer.sign(key, messages)  # type: ignore[arg-type]
+
+    stage.signer.instead = sign  # type: ignore[assignment]
+    assert refusal(stage).reason is Reason.UNAVAILABLE
+    [left] = stage.unfinished()
+    assert stage.signer.signed == [left.to_be_signed.tbs]
+    assert stage.status(left) == Revoked(left.created_at, HOLD)
+    [finished] = run(issuance.recover(stage.authority))
+    assert finished.intent == left
+    assert stage.status(left) == Good()
+    assert stage.signer.signed == [left.to_be_signed.tbs] * 2, "the same bytes once more, no second certificate"
+
+
+def _full(_connection: object) -> None:
+    raise OSError("disk full")
+
+
+def test_a_crash_between_intent_and_record_is_finished_at_the_next_start(ready: Stage) -> None:
+    """Case 1: and the answer that never left is there for who asks again."""
+    token, key = ready.token(), new_key()
+    ready.signer.instead = failing()
+    with pytest.raises(Refused):
+        ready.enrol(token, key)
+    ready.signer.instead = None
+    [finished] = run(issuance.recover(ready.authority))
+    x509.load_der_x509_certificate(finished.der).verify_directly_issued_by(ready.issuer.certificate)
+    assert ready.enrol(token, key).der == finished.der
+    assert run(issuance.recover(ready.authority)) == [], "once"
+    assert len(ready.issued()) == 1
+
+
+def test_recovery_without_a_signer_leaves_all_as_it_was(ready: Stage) -> None:
+    ready.signer.instead = failing()
+    with pytest.raises(Refused):
+        ready.enrol(ready.token())
+    with pytest.raises(Refused):
+        run(issuance.recover(ready.authority))
+    assert len(ready.unfinished()) == 1
+
+
+def test_a_crash_in_the_first_transaction_leaves_the_token_whole(ready: Stage) -> None:
+    token, key = ready.token(), new_key()
+    event.listen(ready.database._writer, "commit", _full, once=True)
+    with pytest.raises(Refused):
+        run(enrol(ready.authority, Enrolment(token, request(key), Asked())))
+    with ready.database.read() as connection:
+        kept = tokens.find(connection, token)
+    assert kept is not None
+    assert kept.spent_on is None
+    assert ready.enrol(token, key)
+
+
+def test_intent_and_issue_are_audited(ready: Stage) -> None:
+    issued = ready.enrolled()
+    [intended] = [one for one in ready.audited("certificate.intend") if one.serial == str(issued.intent.serial)]
+    [done] = [one for one in ready.audited("certificate.issue") if one.serial == str(issued.intent.serial)]
+    assert (intended.tenant, intended.agent, intended.task) == (TENANT, AGENT, "invoices")
+    assert intended.actor == "spiffe://agents.example/agent/acme/bot"
+    assert done.detail["x5t#S256"] == issued.x5t.base64url

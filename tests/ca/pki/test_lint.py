@@ -1,0 +1,395 @@
+"""Each rule of the lint has a mutation that breaks it and no other; a rule without one fails the last test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
+
+from ca.identifiers import Serial
+from ca.pki import certificate, crl, lint, signed
+from ca.pki.certificate import Contents, Holder, Issuer
+from ca.pki.crl import Scope
+from ca.pki.keys import PublicKey
+from ca.pki.lint import CERTIFICATE_RULES, Linted
+from ca.pki.profile import Kind, Validity
+from ca.pki.signed import ToBeSigned
+from ca.refusals import Reason, Refused
+from tests.ca.pki.specimens import NOW, POINTERS, SUBJECT, Hierarchy, serial, uri
+
+
+@dataclass(frozen=True)
+class Case:
+    """What `lint_certificate` is asked: bytes, and what they should say."""
+
+    to_be_signed: ToBeSigned
+    contents: Contents
+    serial: Serial
+    issuer: Issuer | None
+    now: datetime = NOW
+
+    def broken(self) -> list[str]:
+        """The names of all rules that do not hold, by the same parse."""
+        parsed = x509.load_der_x509_certificate(signed.assemble(self.to_be_signed, b"\x00"))
+        case = lint._Case(parsed, self.contents, self.serial, self.issuer, self.now)
+        return [rule.__name__ for rule in CERTIFICATE_RULES if not rule(case)]
+
+    def lint(self) -> Linted:
+        return lint.lint_certificate(self.to_be_signed, self.contents, self.serial, self.issuer, self.now)
+
+
+def sound(hierarchy: Hierarchy, kind: Kind = Kind.AGENT, key: PublicKey | None = None) -> Case:
+    """A case that breaks no rule."""
+    contents = hierarchy.contents(kind, key)
+    issuer = {Kind.ROOT: None, Kind.ISSUING: hierarchy.root}.get(kind, hierarchy.issuer)
+    return Case(certificate.to_be_signed(contents, serial(), issuer), contents, serial(), issuer)
+
+
+def rebuilt(case: Case, *, without: type[x509.ExtensionType] | None = None, **changes: Any) -> Case:
+    """The same certificate made anew with other fields, extensions or critical flags: `{type: (value, critical)}`."""
+    parsed = x509.load_der_x509_certificate(signed.assemble(case.to_be_signed, b"\x00"))
+    replaced: dict[type, tuple[x509.ExtensionType, bool]] = changes.get("extensions", {})
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(changes.get("subject", parsed.subject))
+        .issuer_name(changes.get("issuer", parsed.issuer))
+        .public_key(changes.get("key", parsed.public_key()))
+        .serial_number(changes.get("serial", parsed.serial_number))
+        .not_valid_before(changes.get("not_before", parsed.not_valid_before_utc))
+        .not_valid_after(changes.get("not_after", parsed.not_valid_after_utc))
+    )
+    for extension in parsed.extensions:
+        if type(extension.value) is not without:
+            value, critical = replaced.get(type(extension.value), (extension.value, extension.critical))
+            builder = builder.add_extension(value, critical)
+    for value, critical in changes.get("added", ()):
+        builder = builder.add_extension(value, critical)
+    signer = case.issuer.public_key if case.issuer else case.contents.holder.public_key
+    return replace(case, to_be_signed=signed.draft(builder, signer))
+
+
+def usage(**flags: bool) -> x509.KeyUsage:
+    names = [name for name in dir(x509.KeyUsage) if not name.startswith("_") and name not in ("oid", "public_bytes")]
+    return x509.KeyUsage(**{name: flags.get(name, False) for name in names})
+
+
+def constraints(ca: bool, path_length: int | None = None) -> dict[type, tuple[x509.ExtensionType, bool]]:
+    return {x509.BasicConstraints: (x509.BasicConstraints(ca, path_length), True)}
+
+
+def for_purposes(*purposes: x509.ObjectIdentifier) -> dict[type, tuple[x509.ExtensionType, bool]]:
+    return {x509.ExtendedKeyUsage: (x509.ExtendedKeyUsage(purposes), False)}
+
+
+def named(*names: x509.GeneralName) -> dict[type, tuple[x509.ExtensionType, bool]]:
+    return {x509.SubjectAlternativeName: (x509.SubjectAlternativeName(names), False)}
+
+
+def with_key(hierarchy: Hierarchy) -> Case:
+    """Another key in the bytes; the SKI is that of the proven one, which no rule reads."""
+    return rebuilt(sound(hierarchy), key=hierarchy.signer.generate("other"))
+
+
+def version_1(case: Case) -> Case:
+    """The same fields without version and extensions; the contents then promise none either."""
+    parsed = x509.load_der_x509_certificate(signed.assemble(case.to_be_signed, b"\x00"))
+    assert parsed.version is x509.Version.v3
+    return replace(case, to_be_signed=replace(case.to_be_signed, tbs=_without_version(case.to_be_signed.tbs)))
+
+
+def _without_version(tbs: bytes) -> bytes:
+    explicit = bytes.fromhex("a003020102")
+    body = tbs[4:]
+    assert tbs[:2] == b"\x30\x82"
+    assert body.startswith(explicit)
+    shorter = body[len(explicit) :]
+    return b"\x30\x82" + len(shorter).to_bytes(2, "big") + shorter
+
+
+def access(*methods: x509.ObjectIdentifier) -> dict[type, tuple[x509.ExtensionType, bool]]:
+    value = x509.AuthorityInformationAccess([x509.AccessDescription(method, uri("http://x")) for method in methods])
+    return {x509.AuthorityInformationAccess: (value, False)}
+
+
+def private(octets: int = 2, last: str = "1") -> x509.UnrecognizedExtension:
+    return x509.UnrecognizedExtension(x509.ObjectIdentifier(f"1.3.6.1.4.1.32473.1.{last}"), bytes(octets))
+
+
+def with_private(hierarchy: Hierarchy, extension: x509.UnrecognizedExtension) -> Case:
+    """Policy itself put this private extension there."""
+    contents = replace(hierarchy.contents(Kind.AGENT), private=(extension,))
+    return Case(certificate.to_be_signed(contents, serial(), hierarchy.issuer), contents, serial(), hierarchy.issuer)
+
+
+def drawn(hierarchy: Hierarchy, number: Serial) -> Case:
+    contents = hierarchy.contents(Kind.AGENT)
+    return Case(certificate.to_be_signed(contents, number, hierarchy.issuer), contents, number, hierarchy.issuer)
+
+
+def lasting(hierarchy: Hierarchy, not_before: datetime, not_after: datetime) -> Case:
+    contents = replace(hierarchy.contents(Kind.AGENT), validity=Validity(not_before, not_after))
+    return Case(certificate.to_be_signed(contents, serial(), hierarchy.issuer), contents, serial(), hierarchy.issuer)
+
+
+def subject_of_nobody(hierarchy: Hierarchy) -> Case:
+    contents = hierarchy.contents(Kind.AGENT)
+    nobody = replace(contents, holder=replace(contents.holder, subject=x509.Name([])))
+    return Case(certificate.to_be_signed(nobody, serial(), hierarchy.issuer), nobody, serial(), hierarchy.issuer)
+
+
+def san_of(hierarchy: Hierarchy, *names: x509.GeneralName) -> Case:
+    """Policy itself computed these names."""
+    contents = hierarchy.contents(Kind.AGENT)
+    wrong = replace(contents, holder=Holder(SUBJECT, contents.holder.public_key, names))
+    return Case(certificate.to_be_signed(wrong, serial(), hierarchy.issuer), wrong, serial(), hierarchy.issuer)
+
+
+def changed(kind: Kind = Kind.AGENT, **changes: Any) -> Callable[[Hierarchy], Case]:
+    """A certificate of this kind, sound but for these changes."""
+    return lambda hierarchy: rebuilt(sound(hierarchy, kind), **changes)
+
+
+def signing(kind: Kind = Kind.AGENT, **flags: bool) -> Callable[[Hierarchy], Case]:
+    """With these key usages instead of its own."""
+    return changed(kind, extensions={x509.KeyUsage: (usage(**flags), True)})
+
+
+LATER = NOW + timedelta(minutes=14)
+DAY = timedelta(days=1)
+FOREIGN = x509.AuthorityKeyIdentifier(bytes(20), None, None)
+CRITICAL_SAN = x509.SubjectAlternativeName([uri("spiffe://agents.example/agent/acme/billing-bot")])
+
+# rule, what is wrong, and how it is made so
+MUTATIONS: list[tuple[str, str, Callable[[Hierarchy], Case]]] = [
+    ("_version_is_three", "version 1", lambda h: version_1(sound(h))),
+    ("_serial_is_the_one_drawn", "another serial", changed(serial=serial(2).number)),
+    ("_serial_is_the_one_drawn", "a short serial", lambda h: drawn(h, Serial(5))),
+    ("_serial_is_the_one_drawn", "a serial of 20 octets", lambda h: drawn(h, Serial(1 << 152))),
+    ("_serial_is_the_one_drawn", "a first octet of 0x80", lambda h: drawn(h, Serial(0x80 << 144))),
+    ("_issuer_is_the_signer", "another issuer", lambda h: rebuilt(sound(h), issuer=h.root.certificate.subject)),
+    ("_issuer_is_the_signer", "root by another", changed(Kind.ROOT, issuer=SUBJECT)),
+    (
+        "_subject_is_the_computed_one",
+        "another subject",
+        lambda h: rebuilt(sound(h), subject=h.root.certificate.subject),
+    ),
+    ("_subject_is_the_computed_one", "no subject", subject_of_nobody),
+    ("_key_is_the_proven_one", "another key", with_key),
+    ("_key_is_not_the_issuers", "the issuer's key", lambda h: sound(h, key=h.issuer.public_key)),
+    ("_validity_is_within", "past the issuer's end", lambda h: lasting(h, NOW, NOW + timedelta(days=899))),
+    ("_validity_is_within", "ends before it begins", lambda h: lasting(h, LATER + DAY, LATER + DAY)),
+    ("_validity_is_within", "back-dated by two minutes", lambda h: lasting(h, NOW - timedelta(minutes=2), LATER)),
+    ("_validity_is_within", "over already", lambda h: lasting(h, NOW - timedelta(seconds=30), NOW)),
+    ("_basic_constraints", "a CA", changed(extensions=constraints(True))),
+    ("_basic_constraints", "absent", changed(without=x509.BasicConstraints)),
+    ("_basic_constraints", "pathlen 1", changed(Kind.ISSUING, extensions=constraints(True, 1))),
+    ("_basic_constraints", "no pathlen", changed(Kind.ISSUING, extensions=constraints(True))),
+    ("_key_usage", "keyCertSign", signing(digital_signature=True, key_cert_sign=True)),
+    ("_key_usage", "cRLSign", signing(digital_signature=True, crl_sign=True)),
+    ("_key_usage", "nonRepudiation", signing(digital_signature=True, content_commitment=True)),
+    ("_key_usage", "keyEncipherment", signing(digital_signature=True, key_encipherment=True)),
+    ("_key_usage", "dataEncipherment", signing(digital_signature=True, data_encipherment=True)),
+    ("_key_usage", "keyAgreement", signing(digital_signature=True, key_agreement=True)),
+    ("_key_usage", "no usage", signing()),
+    ("_key_usage", "absent", changed(without=x509.KeyUsage)),
+    (
+        "_key_usage",
+        "a CA that signs data",
+        signing(Kind.ISSUING, key_cert_sign=True, crl_sign=True, digital_signature=True),
+    ),
+    ("_key_usage", "a CA without cRLSign", signing(Kind.ISSUING, key_cert_sign=True)),
+    ("_purpose", "serverAuth", changed(extensions=for_purposes(ExtendedKeyUsageOID.SERVER_AUTH))),
+    (
+        "_purpose",
+        "any purpose too",
+        changed(extensions=for_purposes(ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)),
+    ),
+    ("_purpose", "absent", changed(without=x509.ExtendedKeyUsage)),
+    (
+        "_purpose",
+        "a CA with a purpose",
+        changed(Kind.ISSUING, added=[(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False)]),
+    ),
+    ("_alternative_names", "another URI", changed(extensions=named(uri("spiffe://agents.example/agent/acme/other")))),
+    (
+        "_alternative_names",
+        "a second name",
+        lambda h: rebuilt(
+            sound(h), extensions=named(*h.contents(Kind.AGENT).holder.alternative_names, x509.DNSName("x"))
+        ),
+    ),
+    ("_alternative_names", "absent", changed(without=x509.SubjectAlternativeName)),
+    ("_alternative_names", "computed, but not SPIFFE", lambda h: san_of(h, uri("https://agents.example/agent"))),
+    ("_alternative_names", "computed, but two", lambda h: san_of(h, uri("spiffe://a/b"), uri("spiffe://a/c"))),
+    ("_alternative_names", "computed, but a DNS name", lambda h: san_of(h, x509.DNSName("agents.example"))),
+    (
+        "_alternative_names",
+        "a server's, but another",
+        changed(Kind.SERVER, extensions=named(x509.DNSName("evil.example"))),
+    ),
+    ("_authority_key_identifier", "another", changed(extensions={x509.AuthorityKeyIdentifier: (FOREIGN, False)})),
+    ("_authority_key_identifier", "absent", changed(without=x509.AuthorityKeyIdentifier)),
+    ("_status_is_reachable", "no CRL", changed(without=x509.CRLDistributionPoints)),
+    ("_status_is_reachable", "no AIA", changed(without=x509.AuthorityInformationAccess)),
+    ("_status_is_reachable", "no OCSP", changed(extensions=access(AuthorityInformationAccessOID.CA_ISSUERS))),
+    ("_status_is_reachable", "not to be asked about", changed(added=[(x509.OCSPNoCheck(), False)])),
+    ("_status_is_reachable", "a responder to be asked about", changed(Kind.RESPONDER, without=x509.OCSPNoCheck)),
+    ("_critical_flags", "critical SAN", changed(extensions={x509.SubjectAlternativeName: (CRITICAL_SAN, True)})),
+    (
+        "_critical_flags",
+        "basicConstraints not critical",
+        changed(extensions={x509.BasicConstraints: (x509.BasicConstraints(False, None), False)}),
+    ),
+    (
+        "_critical_flags",
+        "keyUsage not critical",
+        changed(extensions={x509.KeyUsage: (usage(digital_signature=True), False)}),
+    ),
+    (
+        "_critical_flags",
+        "critical task",
+        lambda h: rebuilt(sound(h), extensions={x509.UnrecognizedExtension: (h.contents(Kind.AGENT).private[0], True)}),
+    ),
+    ("_private_extensions", "a stranger", changed(added=[(private(last="9"), False)])),
+    ("_private_extensions", "another value", changed(extensions={x509.UnrecognizedExtension: (private(), False)})),
+    ("_private_extensions", "absent", changed(without=x509.UnrecognizedExtension)),
+    ("_private_extensions", "larger than 1 KiB", lambda h: with_private(h, private(1025))),
+]
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_sound_certificate_passes(hierarchy: Hierarchy, kind: Kind) -> None:
+    case = sound(hierarchy, kind)
+    assert case.broken() == []
+    assert case.lint() == Linted(case.to_be_signed)
+
+
+def test_a_private_extension_of_1_kib_passes(hierarchy: Hierarchy) -> None:
+    assert with_private(hierarchy, private(1024)).lint()
+
+
+def test_making_a_certificate_anew_is_no_mutation(hierarchy: Hierarchy) -> None:
+    """So that what a mutation breaks is the mutation's doing."""
+    case = sound(hierarchy)
+    assert rebuilt(case).to_be_signed == case.to_be_signed
+
+
+@pytest.mark.parametrize(
+    ("rule", "mutate"), [(rule, mutate) for rule, _, mutate in MUTATIONS], ids=[f"{r} {w}" for r, w, _ in MUTATIONS]
+)
+def test_a_mutation_breaks_its_rule_alone_and_is_refused(
+    hierarchy: Hierarchy, rule: str, mutate: Callable[[Hierarchy], Case]
+) -> None:
+    case = mutate(hierarchy)
+    assert case.broken() == [rule]
+    with pytest.raises(Refused, match=rule) as caught:
+        case.lint()
+    assert caught.value.reason is Reason.LINT_FAILED
+
+
+def test_every_rule_has_a_mutation_and_a_citation() -> None:
+    assert {rule.__name__ for rule in CERTIFICATE_RULES} == {rule for rule, _, _ in MUTATIONS}
+    assert len(set(CERTIFICATE_RULES)) == len(CERTIFICATE_RULES)
+    assert all(rule.__doc__ for rule in CERTIFICATE_RULES)
+
+
+def test_every_rule_of_the_module_is_run() -> None:
+    rules = {
+        name
+        for name, value in vars(lint).items()
+        if callable(value) and getattr(value, "__annotations__", {}).get("case") == "_Case"
+    }
+    assert rules == {rule.__name__ for rule in CERTIFICATE_RULES}
+
+
+@pytest.mark.parametrize(
+    "tbs",
+    [b"", b"\x30\x00", b"\x00", b"\x30\x80\x00\x00", bytes(100)],
+    ids=["none", "empty", "nul", "indefinite", "nuls"],
+)
+def test_bytes_that_do_not_parse_are_refused(hierarchy: Hierarchy, tbs: bytes) -> None:
+    case = sound(hierarchy)
+    with pytest.raises(Refused) as caught:
+        replace(case, to_be_signed=replace(case.to_be_signed, tbs=tbs)).lint()
+    assert caught.value.reason is Reason.LINT_FAILED
+
+
+# CRLs.
+
+NEXT = NOW + timedelta(hours=1)
+SHARD, FULL = Scope(1, POINTERS.crl), Scope()
+
+
+def crl_of(hierarchy: Hierarchy, scope: Scope = SHARD, **changes: Any) -> ToBeSigned:
+    issuer = changes.pop("issuer", hierarchy.issuer)
+    fields = {"number": 7, "this_update": NOW, "next_update": NEXT, "scope": scope, **changes}
+    entries = [crl.entry(serial(), NOW, x509.ReasonFlags.superseded)]
+    return crl.to_be_signed(issuer, entries, **fields)
+
+
+def raw_crl(hierarchy: Hierarchy, *extensions: tuple[x509.ExtensionType, bool]) -> ToBeSigned:
+    builder = x509.CertificateRevocationListBuilder().issuer_name(hierarchy.issuer.certificate.subject)
+    builder = builder.last_update(NOW).next_update(NEXT)
+    for value, critical in extensions:
+        builder = builder.add_extension(value, critical)
+    return signed.draft(builder, hierarchy.issuer.public_key)
+
+
+def point(url: str = POINTERS.crl) -> x509.IssuingDistributionPoint:
+    return x509.IssuingDistributionPoint([uri(url)], None, False, False, None, False, False)
+
+
+AKI, NUMBER = (FOREIGN, False), (x509.CRLNumber(7), False)
+DELTA = (x509.DeltaCRLIndicator(3), True)
+
+CRL_MUTATIONS: list[tuple[str, str, Callable[[Hierarchy], ToBeSigned]]] = [
+    ("issuer", "another issuer", lambda h: crl_of(h, issuer=h.root)),
+    ("times", "another thisUpdate", lambda h: crl_of(h, this_update=NOW - timedelta(hours=1))),
+    ("times", "another nextUpdate", lambda h: crl_of(h, next_update=NEXT + timedelta(hours=1))),
+    ("number", "another number", lambda h: crl_of(h, number=6)),
+    ("number", "no number", lambda h: raw_crl(h, AKI, (point(), True))),
+    ("authority_key_identifier", "no key identifier", lambda h: raw_crl(h, NUMBER, (point(), True))),
+    ("distribution_point", "another shard", lambda h: crl_of(h, Scope(2, "http://status.example/crl/i/2.crl"))),
+    ("distribution_point", "none", lambda h: crl_of(h, FULL)),
+    ("distribution_point_critical", "not critical", lambda h: raw_crl(h, AKI, NUMBER, (point(), False))),
+    ("nothing_else", "a delta", lambda h: raw_crl(h, AKI, NUMBER, (point(), True), DELTA)),
+    ("the bytes do not parse", "nothing", lambda h: replace(crl_of(h), tbs=b"")),
+    ("the bytes do not parse", "a certificate", lambda h: sound(h).to_be_signed),
+]
+
+
+def lint_crl(hierarchy: Hierarchy, to_be_signed: ToBeSigned, scope: Scope = SHARD) -> Linted:
+    return lint.lint_crl(to_be_signed, hierarchy.issuer, number=7, now=NOW, next_update=NEXT, scope=scope)
+
+
+@pytest.mark.parametrize("scope", [SHARD, FULL], ids=["shard", "full"])
+def test_a_sound_crl_passes(hierarchy: Hierarchy, scope: Scope) -> None:
+    to_be_signed = crl_of(hierarchy, scope)
+    assert lint_crl(hierarchy, to_be_signed, scope) == Linted(to_be_signed)
+
+
+@pytest.mark.parametrize(
+    ("rule", "mutate"),
+    [(rule, mutate) for rule, _, mutate in CRL_MUTATIONS],
+    ids=[f"{rule}: {wrong}" for rule, wrong, _ in CRL_MUTATIONS],
+)
+def test_a_wrong_crl_is_refused(hierarchy: Hierarchy, rule: str, mutate: Callable[[Hierarchy], ToBeSigned]) -> None:
+    with pytest.raises(Refused, match=rf"\((crl )?{rule}\)") as caught:
+        lint_crl(hierarchy, mutate(hierarchy))
+    assert caught.value.reason is Reason.LINT_FAILED
+
+
+def test_a_shard_is_not_passed_off_as_the_full_list(hierarchy: Hierarchy) -> None:
+    with pytest.raises(Refused, match="distribution_point"):
+        lint_crl(hierarchy, crl_of(hierarchy, SHARD), FULL)
+
+
+def test_a_crl_whose_next_update_is_not_after_it_is_refused(hierarchy: Hierarchy) -> None:
+    to_be_signed = crl_of(hierarchy)
+    with pytest.raises(Refused, match="times"):
+        lint.lint_crl(to_be_signed, hierarchy.issuer, number=7, now=NOW, next_update=NOW, scope=SHARD)

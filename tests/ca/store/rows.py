@@ -1,0 +1,101 @@
+"""Rows to put into the database: complete, and named after what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from ca.identifiers import AgentId, Serial, TaskId, TenantId, Thumbprint
+from ca.pki.profile import Kind
+from ca.pki.signed import ToBeSigned, assemble
+from ca.policy.ceiling import Agent, AgentState, Principal, Task, TaskState
+from ca.policy.scope import Scope
+from ca.store import certificates
+from ca.store.agents import AgentRecord
+from ca.store.certificates import Intent
+from ca.store.issuers import IssuerRecord, PublishedCrl
+from ca.store.tasks import TaskRecord
+from ca.store.tokens import TokenRecord
+from ca.store.transaction import Connection, Database
+
+_T = TypeVar("_T")
+
+NOW = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
+TENANT, AGENT, TASK = TenantId("acme"), AgentId("bot"), TaskId("invoices")
+ISSUER = "issuing-1"
+TBS, ALGORITHM, SIGNATURE = b"\x30\x03\x02\x01\x05", bytes.fromhex("300a06082a8648ce3d040302"), b"signature"
+
+
+def written(database: Database, act: Callable[[Connection], _T]) -> _T:
+    return database.write(act).result(10)
+
+
+def issuer(name: str, kind: Kind = Kind.ISSUING, created_at: datetime = NOW) -> IssuerRecord:
+    return IssuerRecord(name, kind, name, b"certificate of " + name.encode(), created_at)
+
+
+def intent(number: int, **changes: Any) -> Intent:
+    made = Intent(
+        issuer=ISSUER,
+        serial=Serial.assign(1, number.to_bytes(18, "big")),
+        kind=Kind.AGENT,
+        tenant=TENANT,
+        holder=AGENT,
+        task=TASK,
+        key=Thumbprint.of(b"key"),
+        not_before=NOW - timedelta(seconds=60),
+        not_after=NOW + timedelta(minutes=15),
+        crl_shard=1,
+        to_be_signed=ToBeSigned(TBS, ALGORITHM),
+        created_at=NOW,
+    )
+    return replace(made, **changes)
+
+
+def x5t(one: Intent) -> Thumbprint:
+    return Thumbprint.of(str(one.serial).encode())
+
+
+def issue(database: Database, *intents: Intent) -> None:
+    """Intents and their results."""
+
+    def act(connection: Connection) -> None:
+        for one in intents:
+            certificates.intend(connection, one)
+            certificates.record(connection, one, SIGNATURE, x5t(one))
+
+    written(database, act)
+
+
+def der() -> bytes:
+    return assemble(ToBeSigned(TBS, ALGORITHM), SIGNATURE)
+
+
+def agent(name: str = AGENT, tenant: str = TENANT, **changes: Any) -> AgentRecord:
+    made = Agent(TenantId(tenant), AgentId(name), AgentState.ACTIVE, Scope.parse("read write"), timedelta(minutes=5), 3)
+    return AgentRecord(replace(made, **changes), "Pays the bills.", NOW)
+
+
+def task(name: str = TASK, tenant: str = TENANT, **changes: Any) -> TaskRecord:
+    made = Task(
+        id=TaskId(name),
+        agent=AGENT,
+        state=TaskState.RUNNING,
+        scope=Scope.parse("read"),
+        resources=("https://api.example",),
+        details_sha256=bytes(32),
+        deadline=NOW + timedelta(hours=1),
+        principal=Principal("https://idp.example", "alice"),
+    )
+    return TaskRecord(TenantId(tenant), replace(made, **changes), [{"type": "payment", "limit": 5}], NOW)
+
+
+def token(text: str = "one", **changes: Any) -> TokenRecord:
+    made = TokenRecord(Thumbprint.of(text.encode()), TENANT, AGENT, TASK, None, "ops", NOW, NOW + timedelta(minutes=5))
+    return replace(made, **changes)
+
+
+def crl(number: int, this_update: datetime = NOW, shard: int = 0) -> PublishedCrl:
+    return PublishedCrl(ISSUER, shard, number, this_update, this_update + timedelta(hours=1), b"crl %d" % number)

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from cryptography import x509
+
+from ca.identifiers import Serial, TenantId, Thumbprint
+from ca.pki.profile import Kind
+from ca.refusals import Reason, Refused
+from ca.store import certificates, issuers, revocations
+from ca.store.certificates import CertificateRecord, Filter, Intent
+from ca.store.transaction import Connection, Database
+from tests.ca.store.rows import ISSUER, NOW, SIGNATURE, TENANT, der, intent, issue, issuer, written, x5t
+
+END = intent(1).not_after
+OTHER_KEY = Thumbprint.of(b"other")
+
+
+def numbers(records: list[CertificateRecord]) -> list[int]:
+    return [record.intent.serial.octets[-1] for record in records]
+
+
+def revoke(database: Database, *intents: Intent) -> None:
+    reason = x509.ReasonFlags.key_compromise
+    written(database, lambda connection: revocations.add(connection, intents, NOW, reason))
+
+
+def test_an_issued_certificate_comes_back_as_it_was(database: Database) -> None:
+    full, least = intent(1), intent(2, tenant=None, task=None, kind=Kind.SERVER)
+    issue(database, full, least)
+    for one in (full, least):
+        with database.read() as connection:
+            found = certificates.by_serial(connection, one.serial)
+            by_thumbprint = certificates.by_thumbprint(connection, x5t(one))
+        assert found is not None
+        assert (found.intent, found.der, found.x5t) == (one, der(), x5t(one))
+        assert (found.revoked_at, found.reason) == (None, None)
+        assert by_thumbprint == found
+
+
+def test_an_intent_is_not_yet_a_certificate(database: Database) -> None:
+    one = intent(1)
+    written(database, lambda connection: certificates.intend(connection, one))
+    with database.read() as connection:
+        assert certificates.by_serial(connection, one.serial) is None
+        assert certificates.page(connection, Filter(), NOW, limit=9) == []
+        assert certificates.unfinished(connection) == [one]
+
+
+def test_a_finished_intent_is_not_unfinished(database: Database) -> None:
+    one, two, three = intent(1), intent(2), intent(3)
+    issue(database, two)
+    for each in (three, one):
+        written(database, lambda connection, each=each: certificates.intend(connection, each))
+    with database.read() as connection:
+        assert certificates.unfinished(connection) == [three, one], "in the order in which they were meant"
+
+
+def test_a_result_completes_its_own_intent_alone(database: Database) -> None:
+    """Two issuers may draw one serial; they are two certificates."""
+    written(database, lambda connection: issuers.add(connection, issuer("root-1", Kind.ROOT)))
+    ours, theirs = intent(1), intent(1, issuer="root-1")
+
+    def act(connection: Connection) -> None:
+        certificates.intend(connection, ours)
+        certificates.intend(connection, theirs)
+        certificates.record(connection, ours, SIGNATURE, x5t(ours))
+
+    written(database, act)
+    with database.read() as connection:
+        assert certificates.unfinished(connection) == [theirs]
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_serial_is_never_used_twice(database: Database, finished: bool) -> None:
+    """Case 5: refused before anything could be signed."""
+    if finished:
+        issue(database, intent(1))
+    else:
+        written(database, lambda connection: certificates.intend(connection, intent(1)))
+    again = intent(1, holder="another")
+    with pytest.raises(Refused) as caught:
+        written(database, lambda connection: certificates.intend(connection, again))
+    assert caught.value.reason is Reason.CONFLICT
+
+
+def test_an_intent_of_no_issuer_of_ours_is_refused(database: Database) -> None:
+    with pytest.raises(Refused) as caught:
+        written(database, lambda connection: certificates.intend(connection, intent(1, issuer="nobody")))
+    assert caught.value.reason is Reason.CONFLICT
+
+
+@pytest.mark.parametrize(
+    ("now", "revoked", "state"),
+    [
+        (NOW, False, "live"),
+        (END, False, "live"),
+        (END + timedelta(seconds=1), False, "expired"),
+        (NOW, True, "revoked"),
+        (END + timedelta(seconds=1), True, "revoked"),
+    ],
+)
+def test_states(database: Database, now: datetime, revoked: bool, state: str) -> None:
+    """The end belongs to the life (RFC 5280 4.1.2.5), and the filter and the record agree."""
+    issue(database, intent(1))
+    if revoked:
+        revoke(database, intent(1))
+    with database.read() as connection:
+        [record] = certificates.page(connection, Filter(), now, limit=9)
+        found = {
+            name: len(certificates.page(connection, Filter(state=name), now, limit=9))
+            for name in ("live", "revoked", "expired")
+        }
+    assert record.state(now) == state
+    assert found == {name: int(name == state) for name in found}
+
+
+FILTERS = {
+    "everything": (Filter(), [5, 4, 3, 2, 1]),
+    "tenant": (Filter(tenant=TENANT), [4, 3, 2, 1]),
+    "another tenant": (Filter(tenant=TenantId("other")), []),
+    "kind": (Filter(kind=Kind.OPERATOR), [5]),
+    "holder": (Filter(holder="second"), [2]),
+    "task": (Filter(task="second"), [3]),
+    "key": (Filter(key=OTHER_KEY), [4]),
+    "tenant and holder": (Filter(tenant=TENANT, holder="second"), [2]),
+    "nothing has both": (Filter(holder="second", key=OTHER_KEY), []),
+    "expires before": (Filter(expires_before=END), [4]),
+    "expires before, too early": (Filter(expires_before=NOW), []),
+}
+
+
+@pytest.mark.parametrize(("wanted", "expected"), FILTERS.values(), ids=FILTERS.keys())
+def test_filters(database: Database, wanted: Filter, expected: list[int]) -> None:
+    issue(
+        database,
+        intent(1),
+        intent(2, holder="second"),
+        intent(3, task="second"),
+        intent(4, key=OTHER_KEY, not_after=END - timedelta(seconds=1)),
+        intent(5, kind=Kind.OPERATOR, tenant=None),
+    )
+    with database.read() as connection:
+        assert numbers(certificates.page(connection, wanted, NOW, limit=9)) == expected
+
+
+def test_pages_give_every_certificate_once_newest_first(database: Database) -> None:
+    issue(database, *(intent(i) for i in range(1, 8)))
+    found, before = [], None
+    with database.read() as connection:
+        while page := certificates.page(connection, Filter(), NOW, before=before, limit=3):
+            found += numbers(page)
+            before = page[-1].id
+    assert found == [7, 6, 5, 4, 3, 2, 1]
+
+
+def test_revocable_are_the_live_ones_of_the_filter_oldest_first(database: Database) -> None:
+    expired = intent(3, not_after=NOW - timedelta(seconds=1))
+    issue(database, intent(1), intent(2), expired, intent(4, holder="other"), intent(5, not_after=NOW))
+    revoke(database, intent(2))
+    with database.read() as connection:
+        assert numbers(certificates.revocable(connection, Filter(holder="bot"), NOW)) == [1, 5]
+        assert numbers(certificates.revocable(connection, Filter(holder="other"), NOW)) == [4]
+
+
+def test_a_revoked_certificate_says_when_and_why(database: Database) -> None:
+    issue(database, intent(1), intent(2))
+    revoke(database, intent(1))
+    with database.read() as connection:
+        revoked = certificates.by_serial(connection, intent(1).serial)
+        other = certificates.by_serial(connection, intent(2).serial)
+    assert revoked is not None
+    assert other is not None
+    assert (revoked.revoked_at, revoked.reason) == (NOW, "keyCompromise")
+    assert other.revoked_at is None
+
+
+def test_the_newest_is_the_one_that_lives_longest_now(database: Database) -> None:
+    responder = replace(intent(0), kind=Kind.RESPONDER, tenant=None, task=None)
+
+    def lasting(number: int, begins: int, ends: int) -> Intent:
+        return replace(
+            responder,
+            serial=intent(number).serial,
+            not_before=NOW + timedelta(hours=begins),
+            not_after=NOW + timedelta(hours=ends),
+        )
+
+    issue(database, lasting(1, -2, 5), lasting(2, -1, 9), lasting(3, -1, 11), lasting(4, 1, 99), lasting(5, -9, -1))
+    revoke(database, lasting(3, -1, 11))
+    with database.read() as connection:
+        newest = certificates.newest(connection, Kind.RESPONDER, ISSUER, NOW)
+        latest = certificates.latest(connection, Kind.RESPONDER, ISSUER)
+        assert certificates.newest(connection, Kind.RESPONDER, "root-1", NOW) is None
+        assert certificates.newest(connection, Kind.SERVER, ISSUER, NOW) is None
+        assert certificates.newest(connection, Kind.RESPONDER, ISSUER, NOW + timedelta(hours=9)) is not None
+        assert certificates.latest(connection, Kind.SERVER, ISSUER) is None
+    assert newest is not None
+    assert latest is not None
+    assert numbers([newest, latest]) == [2, 5]
+
+
+def test_an_unknown_serial_is_none(database: Database) -> None:
+    issue(database, intent(1))
+    with database.read() as connection:
+        assert certificates.by_serial(connection, Serial(1)) is None
+        assert certificates.by_thumbprint(connection, Thumbprint.of(b"?")) is None

@@ -1,0 +1,173 @@
+"""What the status service is told: never good without a finished certificate (case 14)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from ca.identifiers import Serial
+from ca.pki import certificate
+from ca.pki.profile import Kind
+from ca.store import certificates, issuers, revocations, tokens
+from ca.store.issuers import IssuerRecord
+from ca.store.status import Good, Revoked, StatusReader, Unknown
+from ca.store.transaction import Connection, Database
+from tests.ca.pki.specimens import Hierarchy
+from tests.ca.store.rows import ISSUER, NOW, crl, intent, issue, issuer, token, written
+
+HOLD = x509.ReasonFlags.certificate_hold
+COMPROMISED = x509.ReasonFlags.key_compromise
+
+
+@pytest.fixture
+def reader(url: str, database: Database) -> Iterator[StatusReader]:
+    opened = StatusReader(url)
+    yield opened
+    opened.close()
+
+
+def intend(database: Database, number: int) -> None:
+    written(database, lambda connection: certificates.intend(connection, intent(number)))
+
+
+def revoke(database: Database, number: int) -> None:
+    written(database, lambda connection: revocations.add(connection, [intent(number)], NOW, COMPROMISED))
+
+
+def test_good_revoked_and_unknown(database: Database, reader: StatusReader) -> None:
+    issue(database, intent(1), intent(2))
+    revoke(database, 2)
+    asked = [intent(n).serial for n in (1, 2, 3)]
+    assert reader.statuses(ISSUER, asked) == dict(
+        zip(asked, [Good(), Revoked(NOW, COMPROMISED), Unknown()], strict=True)
+    )
+
+
+def test_an_intent_is_on_hold_neither_good_nor_unknown(database: Database, reader: StatusReader) -> None:
+    """Case 1: the key may have signed it."""
+    intend(database, 1)
+    assert reader.statuses(ISSUER, [intent(1).serial]) == {intent(1).serial: Revoked(NOW, HOLD)}
+
+
+def test_a_revoked_intent_is_revoked(database: Database, reader: StatusReader) -> None:
+    intend(database, 1)
+    revoke(database, 1)
+    assert reader.statuses(ISSUER, [intent(1).serial]) == {intent(1).serial: Revoked(NOW, COMPROMISED)}
+
+
+def test_another_issuers_serial_is_unknown(database: Database, reader: StatusReader) -> None:
+    written(database, lambda connection: issuers.add(connection, issuer("root-1", Kind.ROOT)))
+    issue(database, intent(1))
+    assert reader.statuses("root-1", [intent(1).serial]) == {intent(1).serial: Unknown()}
+    assert reader.statuses("nobody", [intent(1).serial]) == {intent(1).serial: Unknown()}
+
+
+def test_another_issuers_revocation_is_not_ours(database: Database, reader: StatusReader) -> None:
+    written(database, lambda connection: issuers.add(connection, issuer("root-1", Kind.ROOT)))
+    issue(database, intent(1), intent(1, issuer="root-1"))
+    revoked = intent(1, issuer="root-1")
+    written(database, lambda connection: revocations.add(connection, [revoked], NOW, COMPROMISED))
+    assert reader.statuses(ISSUER, [intent(1).serial]) == {intent(1).serial: Good()}
+
+
+def test_asking_for_nothing(reader: StatusReader) -> None:
+    assert reader.statuses(ISSUER, []) == {}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(1, (1 << 160) - 1).map(Serial))
+def test_a_serial_that_was_not_assigned_is_never_good(reader: StatusReader, serial: Serial) -> None:
+    assert reader.statuses(ISSUER, [serial]) == {serial: Unknown()}
+
+
+def test_authorities(database: Database, reader: StatusReader) -> None:
+    made = Hierarchy()
+    with_certificates = [
+        IssuerRecord("root-1", Kind.ROOT, "root-1", made.root.certificate.public_bytes(Encoding.DER), NOW),
+        IssuerRecord("issuing-2", Kind.ISSUING, "issuing-2", made.issuer.certificate.public_bytes(Encoding.DER), NOW),
+    ]
+
+    def act(connection: Connection) -> None:
+        connection.execute(text("DELETE FROM issuers"))
+        for record in with_certificates:
+            issuers.add(connection, record)
+
+    written(database, act)
+    assert [(one.id, one.kind, one.certificate) for one in reader.authorities()] == [
+        ("root-1", "root", made.root.certificate),
+        ("issuing-2", "issuing", made.issuer.certificate),
+    ]
+
+
+def test_the_responder_is_the_newest_one_in_force(database: Database, reader: StatusReader) -> None:
+    made = Hierarchy()
+    assert reader.responder(ISSUER, NOW) is None
+    draft = certificate.to_be_signed(made.contents(Kind.RESPONDER), intent(1).serial, made.issuer)
+    one = replace(intent(1), kind=Kind.RESPONDER, to_be_signed=draft)
+    [signature] = made.signer.sign(made.issuer.public_key, [draft.tbs]).result()
+
+    def act(connection: Connection) -> None:
+        certificates.intend(connection, one)
+        certificates.record(connection, one, signature, one.key)
+
+    written(database, act)
+    found = reader.responder(ISSUER, NOW)
+    assert found is not None
+    found.certificate.verify_directly_issued_by(made.issuer.certificate)
+    assert reader.responder(ISSUER, one.not_after) is None, "no response outlives its signer"
+    assert reader.responder("root-1", NOW) is None
+
+
+def test_lists(database: Database, reader: StatusReader) -> None:
+    assert reader.crl(ISSUER) is None
+    written(database, lambda connection: issuers.publish(connection, crl(1)))
+    written(database, lambda connection: issuers.publish(connection, crl(2, shard=1)))
+    assert reader.crl(ISSUER) == crl(1)
+    assert reader.crl(ISSUER, 1) == crl(2, shard=1)
+    assert reader.crl("nobody") is None
+
+
+def test_the_version_differs_after_each_change_and_only_then(database: Database, reader: StatusReader) -> None:
+    """Case 13: what is cached by version is gone once a revocation is committed."""
+    before = reader.version()
+    assert reader.version() == before
+    reader.statuses(ISSUER, [intent(1).serial])
+    assert reader.version() == before
+    issue(database, intent(1))
+    after_issuing = reader.version()
+    revoke(database, 1)
+    after_revoking = reader.version()
+    assert len({before, after_issuing, after_revoking}) == 3
+    written(database, lambda connection: tokens.add(connection, token()))
+    assert reader.version() is not None
+
+
+def test_a_revocation_is_seen_by_the_next_question(database: Database, reader: StatusReader) -> None:
+    issue(database, intent(1))
+    assert reader.statuses(ISSUER, [intent(1).serial]) == {intent(1).serial: Good()}
+    revoke(database, 1)
+    assert reader.statuses(ISSUER, [intent(1).serial]) == {intent(1).serial: Revoked(NOW, COMPROMISED)}
+
+
+def test_the_reader_cannot_write(reader: StatusReader) -> None:
+    with reader._engine.connect() as connection, pytest.raises(OperationalError, match="readonly"):
+        connection.execute(text("DELETE FROM revocations"))
+    reader.version()
+    assert reader._watch is not None
+    with pytest.raises(OperationalError, match="readonly"):
+        reader._watch.execute(text("DELETE FROM revocations"))
+
+
+def test_an_expired_certificate_keeps_its_status(database: Database, reader: StatusReader) -> None:
+    """RFC 6960 says nothing of expiry: who asks about an old signature is told the truth."""
+    issue(database, intent(1, not_after=NOW - timedelta(days=9)))
+    assert reader.statuses(ISSUER, [intent(1).serial]) == {intent(1).serial: Good()}
