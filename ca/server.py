@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from ca import assembly
 from ca.authority import hierarchy, infrastructure, issuance
 from ca.authority.authority import Authority
+from ca.authority.publish import publish
 from ca.authority.upkeep import Upkeep
 from ca.config import Misconfigured, Settings, split_listener
 from ca.hsm import TokenFault
@@ -59,6 +60,8 @@ async def _run(settings: Settings, authority: Authority) -> None:
     finished = await issuance.recover(authority)
     if finished:
         _log.warning("recovered", serials=[str(one.intent.serial) for one in finished])
+    # A revocation may have been answered a moment before a crash: it is in the lists before anyone asks again.
+    await publish(authority)
     tls = Tls(settings, authority)
     await tls.renew()
     upkeep = Upkeep(authority, (tls.renew, lambda: infrastructure.renew_responder(authority)))

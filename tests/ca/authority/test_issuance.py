@@ -20,6 +20,7 @@ from ca.pki.profile import Kind
 from ca.policy.ceiling import Asked
 from ca.refusals import Reason, Refused
 from ca.store import tokens
+from ca.store.certificates import Intent
 from ca.store.status import Good, Revoked
 from ca.store.transaction import Connection
 from tests.ca.authority.stage import AGENT, TENANT, Stage, answering, failing, new_key, request, run
@@ -36,6 +37,11 @@ def decision(stage: Stage, **changes: object) -> Decision:
 
 def issue(stage: Stage, made: Decision | None = None) -> issuance.Issued:
     return run(issuance.issue(stage.authority, lambda _connection, _now: made or decision(stage)))
+
+
+def stored(intent: Intent) -> Intent:
+    """As the database keeps it: in whole seconds."""
+    return replace(intent, created_at=intent.created_at.replace(microsecond=0))
 
 
 def refusal(stage: Stage, made: Decision | None = None) -> Refused:
