@@ -25,6 +25,7 @@ from ca.store.transaction import Connection
 DEFAULT_LENGTH = timedelta(hours=24)
 LONGEST = timedelta(days=366)
 _MAX_DETAILS_OCTETS = 16 * 1024
+_MAX_DETAILS_DEPTH = 16
 _OVERDUE_AT_ONCE = 100
 
 
@@ -125,19 +126,35 @@ def _record(opening: Opening, now: datetime) -> TaskRecord:
 
 def _digest(details: list[dict[str, Any]]) -> bytes:
     """SHA-256 over the canonical JSON (RFC 8785) of the authorization details (RFC 9396 2)."""
+    if not _is_shallow(details, _MAX_DETAILS_DEPTH):
+        raise Refused(Reason.MALFORMED, f"Authorization details are nested at most {_MAX_DETAILS_DEPTH} deep.")
     try:
         canonical = rfc8785.dumps(details)
-    except (rfc8785.CanonicalizationError, RecursionError) as error:
+    except rfc8785.CanonicalizationError as error:
         raise Refused(
             Reason.MALFORMED, "The authorization details hold a value that JSON cannot carry exactly."
         ) from error
-    typed = all(isinstance(detail.get("type"), str) and detail["type"] for detail in details)
-    if len(canonical) > _MAX_DETAILS_OCTETS or not typed:
+    if len(canonical) > _MAX_DETAILS_OCTETS or not all(map(_is_typed, details)):
         raise Refused(
             Reason.MALFORMED,
             "Authorization details are an array of objects, each with a 'type', of at most 16 KiB in all (RFC 9396).",
         )
     return Thumbprint.of(canonical).digest
+
+
+def _is_typed(detail: dict[str, Any]) -> bool:
+    return isinstance(detail.get("type"), str) and bool(detail["type"])
+
+
+def _is_shallow(value: Any, levels: int) -> bool:
+    """Whether arrays and objects stand in each other at most `levels` deep: whoever reads them may recurse."""
+    match value:
+        case dict():
+            return levels > 0 and all(_is_shallow(inner, levels - 1) for inner in value.values())
+        case list():
+            return levels > 0 and all(_is_shallow(inner, levels - 1) for inner in value)
+        case _:
+            return True
 
 
 def _audit(connection: Connection, record: TaskRecord, now: datetime, action: str, actor: str) -> None:

@@ -21,6 +21,9 @@ from ca.pki.keys import InvalidSignature, PublicKey, narrow, spki
 from ca.refusals import Reason, Refused
 
 MAX_OCTETS = 8 * 1024
+"""Of DER. In PEM or base64 it takes a third more, and line ends."""
+
+_MAX_SPELLED_OCTETS = MAX_OCTETS * 3 // 2
 
 _PEM_BEGIN = b"-----BEGIN CERTIFICATE REQUEST-----"
 _PEM_END = b"-----END CERTIFICATE REQUEST-----"
@@ -42,8 +45,6 @@ def parse(raw: bytes) -> CertificateRequest:
 
     Raises `Refused`: TOO_LARGE, CSR_MALFORMED, KEY_REFUSED, CSR_UNPROVEN, CSR_EXTENSION.
     """
-    if len(raw) > MAX_OCTETS:
-        raise Refused(Reason.TOO_LARGE, f"A CSR has at most {MAX_OCTETS} octets.")
     try:
         request = x509.load_der_x509_csr(_der(raw))
         public_key = narrow(request.public_key())
@@ -78,9 +79,16 @@ def check_identity(request: CertificateRequest, subject: x509.Name, spiffe_id: S
 
 
 def _der(raw: bytes) -> bytes:
-    """DER from DER, PEM or bare base64. Raises `ValueError`."""
-    if raw[:1] == b"\x30":
-        return raw
+    """DER of at most 8 KiB from DER, PEM or bare base64. Raises `ValueError`, `Refused(TOO_LARGE)`."""
+    if len(raw) > _MAX_SPELLED_OCTETS:
+        raise _too_large()
+    der = raw if raw[:1] == b"\x30" else _decoded(raw)
+    if len(der) > MAX_OCTETS:
+        raise _too_large()
+    return der
+
+
+def _decoded(raw: bytes) -> bytes:
     text = raw.strip()
     if text.startswith(_PEM_BEGIN) and text.endswith(_PEM_END):
         text = text[len(_PEM_BEGIN) : -len(_PEM_END)]
@@ -88,6 +96,10 @@ def _der(raw: bytes) -> bytes:
         return b64decode(b"".join(text.split()), validate=True)
     except binascii.Error as error:
         raise ValueError("neither DER nor base64") from error
+
+
+def _too_large() -> Refused:
+    return Refused(Reason.TOO_LARGE, f"A CSR has at most {MAX_OCTETS} octets of DER.")
 
 
 def _check_hash(request: x509.CertificateSigningRequest) -> None:

@@ -57,7 +57,7 @@ def search(
     authority: TheAuthority, _caller: Reader, tenant: str | None = None, cursor: Cursor = None, limit: Limit = 100
 ) -> dict[str, Any]:
     """Agents in order of name."""
-    wanted = tenant_id(tenant) if tenant else None
+    wanted = None if tenant is None else tenant_id(tenant)
     with authority.database.read() as connection:
         records = agents.page(connection, wanted, cursor, limit + 1)
     items = [describe(authority, record) for record in records]

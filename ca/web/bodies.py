@@ -30,7 +30,7 @@ def rfc3339(moment: datetime | None) -> str | None:
 
 def tenant_id(text: str | None) -> TenantId:
     """The tenant of a request; without one, the default tenant."""
-    return TenantId(text or DEFAULT_TENANT)
+    return TenantId(DEFAULT_TENANT if text is None else text)
 
 
 def page(items: list[dict[str, Any]], limit: int, cursor: str) -> dict[str, Any]:

@@ -90,10 +90,10 @@ def search(
 ) -> dict[str, Any]:
     """Certificates, newest first."""
     wanted = Filter(
-        tenant=tenant_id(tenant) if tenant or agent or task else None,
-        kind=Kind.AGENT if agent else None,
-        holder=AgentId(agent) if agent else None,
-        task=TaskId(task) if task else None,
+        tenant=None if tenant is agent is task is None else tenant_id(tenant),
+        kind=None if agent is None else Kind.AGENT,
+        holder=None if agent is None else AgentId(agent),
+        task=None if task is None else TaskId(task),
         state=state,
         expires_before=expires_before,
     )
@@ -138,8 +138,8 @@ def revoke_many(request: Request, authority: TheAuthority, who: Revoker, body: R
     wanted = Filter(
         tenant=tenant_id(body.tenant),
         kind=Kind.AGENT,
-        holder=AgentId(body.agent) if body.agent else None,
-        task=TaskId(body.task) if body.task else None,
+        holder=None if body.agent is None else AgentId(body.agent),
+        task=None if body.task is None else TaskId(body.task),
     )
     reason = revoke.reason_of(body.reason)
     revoked = revoke.revoke_many(authority, wanted, reason, who.name, dry_run=body.dry_run)

@@ -74,9 +74,9 @@ def search(
     with authority.database.read() as connection:
         records = tasks.page(
             connection,
-            tenant_id(tenant) if tenant or agent else None,
-            agent=AgentId(agent) if agent else None,
-            state=TaskState(status) if status else None,
+            None if tenant is agent is None else tenant_id(tenant),
+            agent=None if agent is None else AgentId(agent),
+            state=None if status is None else TaskState(status),
             after=cursor,
             limit=limit + 1,
         )

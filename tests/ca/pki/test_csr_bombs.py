@@ -89,7 +89,7 @@ def test_a_bomb_is_refused_quickly(raw: bytes) -> None:
     assert cpu_seconds(lambda: reason_of(raw)) < CPU_SECONDS
 
 
-@pytest.mark.parametrize("length", [csr.MAX_OCTETS + 1, 200_000, 10_000_000])
+@pytest.mark.parametrize("length", [csr.MAX_OCTETS * 3 // 2 + 1, 200_000, 10_000_000])
 @pytest.mark.parametrize("first", [b"\x30", b"-----BEGIN CERTIFICATE REQUEST-----", b"M"], ids=["DER", "PEM", "base64"])
 def test_what_is_too_large_is_not_even_read(first: bytes, length: int) -> None:
     raw = first.ljust(length, b"A")
@@ -131,3 +131,9 @@ def test_garbage_in_an_extension_is_refused_or_harmless(oid: str, value: bytes) 
         assert refusal.reason in (Reason.CSR_MALFORMED, Reason.CSR_EXTENSION)
     else:
         assert request.alternative_names is None or oid == "551d11"
+
+
+def test_the_limit_is_of_der_and_pem_may_take_a_third_more() -> None:
+    assert reason_of(b"\x30".ljust(csr.MAX_OCTETS + 1, b"A")) is Reason.TOO_LARGE
+    assert reason_of(b64encode(b"\x30".ljust(csr.MAX_OCTETS + 1, b"A"))) is Reason.TOO_LARGE
+    assert reason_of(b64encode(b"\x30".ljust(csr.MAX_OCTETS, b"A"))) is Reason.CSR_MALFORMED

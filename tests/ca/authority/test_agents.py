@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ca.authority import agents
+from ca.identifiers import AgentId, TenantId
+from ca.policy.ceiling import AgentState
+from ca.policy.scope import Scope
+from ca.refusals import Reason, Refused
+from ca.store.agents import AgentRecord
+from tests.ca.authority.stage import AGENT, TENANT, Stage
+
+
+def found(stage: Stage, tenant: TenantId = TENANT) -> AgentRecord:
+    with stage.database.read() as connection:
+        return agents.require(connection, tenant, AGENT)
+
+
+def test_an_agent_is_registered_and_audited(stage: Stage) -> None:
+    agent = stage.agent()
+    assert found(stage) == AgentRecord(agent, "", stage.clock().replace(microsecond=0))
+    [entry] = stage.audited("agent.add")
+    assert (entry.actor, entry.tenant, entry.agent) == ("ops", TENANT, AGENT)
+    assert entry.detail == {"scope": "read write", "max_depth": 0, "state": "active"}
+
+
+def test_a_name_is_taken_once_in_a_tenant(stage: Stage) -> None:
+    stage.agent()
+    stage.agent(tenant="other")
+    with pytest.raises(Refused) as caught:
+        stage.agent(scope="admin")
+    assert caught.value.reason is Reason.CONFLICT
+    assert found(stage).agent.ceiling == Scope.parse("read write")
+    assert len(stage.audited("agent.add")) == 2
+
+
+def test_suspending_and_resuming(stage: Stage) -> None:
+    stage.agent()
+    stage.agent(tenant="other")
+    assert agents.suspend(stage.authority, TENANT, AGENT, "ops").agent.state is AgentState.SUSPENDED
+    assert found(stage).agent.state is AgentState.SUSPENDED
+    assert found(stage, TenantId("other")).agent.state is AgentState.ACTIVE
+    assert agents.resume(stage.authority, TENANT, AGENT, "ops").agent.state is AgentState.ACTIVE
+    assert found(stage).agent.state is AgentState.ACTIVE
+    assert len(stage.audited("agent.suspend")) == len(stage.audited("agent.resume")) == 1
+
+
+def test_changing_a_ceiling_keeps_the_rest(stage: Stage) -> None:
+    stage.agent()
+    before = found(stage)
+    agents.change(
+        stage.authority, TENANT, AGENT, lambda it: replace(it, ceiling=Scope.parse("x")), "agent.update", "ops"
+    )
+    after = found(stage)
+    assert after == replace(before, agent=replace(before.agent, ceiling=Scope.parse("x")))
+    [entry] = stage.audited("agent.update")
+    assert entry.detail["scope"] == "x"
+
+
+@pytest.mark.parametrize("act", [agents.suspend, agents.resume])
+def test_an_agent_that_is_not_there_is_not_found(stage: Stage, act: object) -> None:
+    stage.agent()
+    for tenant, name in ((TENANT, AgentId("other")), (TenantId("other"), AGENT)):
+        with pytest.raises(Refused) as caught:
+            act(stage.authority, tenant, name, "ops")  # type: ignore[operator]
+        assert caught.value.reason is Reason.NOT_FOUND
+    assert stage.audited("agent.suspend") == []

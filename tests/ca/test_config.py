@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from pydantic import BaseModel
+
+import ca
+from ca.config import DOCUMENTATION_ARC, Misconfigured, Settings, _known_variables, split_listener
+from softhsm.locate import ModuleMissing
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty directory, an environment without settings, and a module that needs not exist."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("REMIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("REMIT_PKCS11__MODULE", "/opt/hsm.so")
+
+
+@pytest.fixture
+def env(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    return monkeypatch
+
+
+def refusal() -> str:
+    with pytest.raises(Misconfigured) as caught:
+        Settings.load()
+    return str(caught.value)
+
+
+def written(text: str) -> Path:
+    path = Path("remit.toml")
+    path.write_text(text)
+    return path
+
+
+def test_defaults_are_those_of_the_contract(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    env.setenv("REMIT_HOME", str(tmp_path / "home"))
+    settings = Settings.load()
+    assert settings.database_url == f"sqlite:///{tmp_path / 'home' / 'remit.db'}"
+    assert (settings.listen, settings.status_listen) == ("127.0.0.1:8443", "127.0.0.1:8080")
+    assert (settings.public_url, settings.status_url) == ("https://127.0.0.1:8443", "http://127.0.0.1:8080")
+    assert (settings.trust_domain, settings.organisation) == ("agents.example", "Remit")
+    assert settings.oid_arc == DOCUMENTATION_ARC == "1.3.6.1.4.1.32473.1"
+    assert settings.pkcs11.token_label == "remit"
+    assert settings.pin_file == settings.pkcs11.pin_file == tmp_path / "home" / "pin"
+    assert settings.softhsm_directory == tmp_path / "home" / "token"
+    assert settings.certificates.lifetime == timedelta(minutes=15)
+    assert (settings.certificates.shortest, settings.certificates.longest) == (
+        timedelta(minutes=1),
+        timedelta(minutes=60),
+    )
+    assert not settings.certificates.rsa
+    assert (settings.status.crl_lifetime, settings.status.ocsp_validity) == (timedelta(hours=1), timedelta(seconds=60))
+    assert settings.status.ocsp_unissued == "unknown"
+
+
+def test_the_home_is_in_the_checkout() -> None:
+    assert Settings.load().home == Path(ca.__file__).parent.parent / "var"
+
+
+def test_a_relative_home_is_made_absolute(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    env.setenv("REMIT_HOME", "here")
+    assert Settings.load().home == tmp_path / "here"
+
+
+def test_the_file_is_read(tmp_path: Path) -> None:
+    written(
+        'home = "/srv/remit"\ntrust_domain = "a.example"\n'
+        '[certificates]\nlifetime = "5m"\nrsa = true\n[status]\nocsp_unissued = "revoked"\n'
+    )
+    settings = Settings.load()
+    assert settings.home == Path("/srv/remit")
+    assert settings.trust_domain == "a.example"
+    assert settings.certificates.lifetime == timedelta(minutes=5)
+    assert settings.certificates.shortest == timedelta(minutes=1), "what is not named keeps its default"
+    assert settings.certificates.rsa
+    assert settings.status.ocsp_unissued == "revoked"
+
+
+def test_the_environment_wins_over_the_file(env: pytest.MonkeyPatch) -> None:
+    written('trust_domain = "file.example"\n[certificates]\nlifetime = "5m"\nlongest = "30m"\n')
+    env.setenv("REMIT_TRUST_DOMAIN", "environment.example")
+    env.setenv("REMIT_CERTIFICATES__LIFETIME", "7m")
+    settings = Settings.load()
+    assert settings.trust_domain == "environment.example"
+    assert settings.certificates.lifetime == timedelta(minutes=7)
+    assert settings.certificates.longest == timedelta(minutes=30)
+
+
+def test_another_file_can_be_named(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    written('trust_domain = "default.example"')
+    (tmp_path / "other.toml").write_text('trust_domain = "other.example"')
+    env.setenv("REMIT_CONFIG", str(tmp_path / "other.toml"))
+    assert Settings.load().trust_domain == "other.example"
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [
+        ("90s", timedelta(seconds=90)),
+        ("15m", timedelta(minutes=15)),
+        ("8h", timedelta(hours=8)),
+        ("2d", timedelta(days=2)),
+    ],
+)
+def test_durations(env: pytest.MonkeyPatch, text: str, length: timedelta) -> None:
+    env.setenv("REMIT_STATUS__CRL_LIFETIME", text)
+    assert Settings.load().status.crl_lifetime == length
+
+
+@pytest.mark.parametrize("text", ["", "soon", "15x", "-5m", "0s", "1.5h", "5 m"])
+def test_another_duration_is_refused_by_its_name(env: pytest.MonkeyPatch, text: str) -> None:
+    env.setenv("REMIT_STATUS__CRL_LIFETIME", text)
+    assert refusal().startswith("The setting status.crl_lifetime is wrong")
+
+
+MISSPELT = {
+    "REMIT_TRUST_DOMIAN": "REMIT_TRUST_DOMAIN",
+    "REMIT_PKCS11_MODULE": "REMIT_PKCS11__MODULE",
+    "REMIT_CERTIFICATES__LIFETIMES": "REMIT_CERTIFICATES__LIFETIME",
+    "REMIT_DATABASE": "REMIT_DATABASE_URL",
+}
+
+
+@pytest.mark.parametrize(("name", "meant"), MISSPELT.items())
+def test_a_misspelt_variable_is_refused_with_the_nearest(env: pytest.MonkeyPatch, name: str, meant: str) -> None:
+    env.setenv(name, "x")
+    assert refusal().startswith(f"The environment variable {name} is not known; did you mean {meant}?")
+
+
+def test_a_variable_like_no_other_is_refused_with_all_there_are(env: pytest.MonkeyPatch) -> None:
+    env.setenv("REMIT_ZZZZZZZZZZZZZZZ", "x")
+    assert "known are REMIT_CERTIFICATES__LIFETIME, " in refusal()
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "meant"),
+    [
+        ('trust_domian = "x"', "trust_domian", "trust_domain"),
+        ('[certificates]\nlifetimes = "5m"', "certificates.lifetimes", "certificates.lifetime"),
+        ('[pkcs11]\nlabel = "x"', "pkcs11.label", None),
+        ('[certificate]\nlifetime = "5m"', "certificate", "certificates"),
+    ],
+)
+def test_a_misspelt_key_is_refused_with_the_nearest(text: str, key: str, meant: str | None) -> None:
+    written(text)
+    assert refusal().startswith(f"The setting {key} is not known; ")
+    assert meant is None or f"did you mean {meant}?" in refusal()
+
+
+def test_what_the_command_reads_is_not_the_servers_to_refuse(env: pytest.MonkeyPatch) -> None:
+    for name in ("REMIT_CREDENTIAL", "REMIT_CA", "REMIT_ENROLLMENT_TOKEN", "REMIT_ROOT_FINGERPRINT"):
+        env.setenv(name, "x")
+    assert Settings.load()
+
+
+WRONG = {
+    "REMIT_LISTEN": [
+        "8443",
+        "localhost",
+        "localhost:",
+        "localhost:0",
+        "localhost:65536",
+        "localhost:x",
+        "::1:8443",
+        "a b:1",
+    ],
+    "REMIT_STATUS_LISTEN": ["", "http://127.0.0.1:8080"],
+    "REMIT_ORGANISATION": ["", "x" * 65],
+    "REMIT_OID_ARC": ["", "3.1", "1", "1.", "1..2", "1.02", "1.a", "1.2.3\n", "1.1000000000"],
+    "REMIT_STATUS__OCSP_UNISSUED": ["good", "", "Unknown"],
+    "REMIT_CERTIFICATES__RSA": ["perhaps", ""],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_a_wrong_value_is_refused_by_its_name(env: pytest.MonkeyPatch, name: str, value: str) -> None:
+    env.setenv(name, value)
+    key = name.removeprefix("REMIT_").lower().replace("__", ".")
+    assert refusal().startswith(f"The setting {key} is wrong: ")
+
+
+def test_every_fault_is_said_one_a_line(env: pytest.MonkeyPatch) -> None:
+    env.setenv("REMIT_LISTEN", "x")
+    env.setenv("REMIT_OID_ARC", "x")
+    assert len(refusal().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("listener", "halves"),
+    [
+        ("127.0.0.1:8443", ("127.0.0.1", 8443)),
+        ("[::1]:1", ("::1", 1)),
+        ("ca.example:65535", ("ca.example", 65535)),
+    ],
+)
+def test_listeners(env: pytest.MonkeyPatch, listener: str, halves: tuple[str, int]) -> None:
+    env.setenv("REMIT_LISTEN", listener)
+    settings = Settings.load()
+    assert split_listener(settings.listen) == halves
+    assert settings.public_url == f"https://{listener}"
+
+
+def test_urls_lose_their_trailing_slash(env: pytest.MonkeyPatch) -> None:
+    env.setenv("REMIT_PUBLIC_URL", "https://ca.example/")
+    env.setenv("REMIT_STATUS_URL", "http://status.example//")
+    settings = Settings.load()
+    assert (settings.public_url, settings.status_url) == ("https://ca.example", "http://status.example")
+
+
+def test_without_a_module_it_is_looked_for_and_its_absence_said(env: pytest.MonkeyPatch) -> None:
+    def missing() -> Path:
+        raise ModuleMissing("SoftHSM is not installed; run apt-get install softhsm2.")
+
+    env.delenv("REMIT_PKCS11__MODULE")
+    env.setattr("ca.config.find_module", lambda: Path("/found.so"))
+    assert Settings.load().module == Path("/found.so")
+    env.setattr("ca.config.find_module", missing)
+    assert refusal() == "SoftHSM is not installed; run apt-get install softhsm2."
+
+
+def test_a_file_that_cannot_be_read_is_said(env: pytest.MonkeyPatch) -> None:
+    def denied(*_: object, **__: object) -> NoReturn:
+        raise PermissionError("denied")
+
+    written("")
+    with env.context() as closed:
+        closed.setattr(Path, "open", denied)
+        assert refusal() == "The configuration cannot be read: denied."
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = Settings.load()
+    for changed, name in ((settings, "home"), (settings.certificates, "rsa")):
+        with pytest.raises(ValueError, match="frozen"):
+            setattr(changed, name, "x")
+
+
+def test_every_setting_has_its_variable(env: pytest.MonkeyPatch) -> None:
+    """The list of known variables is the model's, none forgotten."""
+    names = _known_variables()
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        assert isinstance(section, type)
+        if issubclass(section, BaseModel):
+            assert all(f"REMIT_{name}__{key}".upper() in names for key in section.model_fields)
+        else:
+            assert f"REMIT_{name}".upper() in names
