@@ -81,13 +81,9 @@ def _facts(connection: Connection, proven: Proven) -> tuple[ceiling.Agent, Task 
 
 def _refuse_foreign_key(connection: Connection, proven: Proven, key: Thumbprint, now: datetime) -> None:
     """A key that another identity holds a live certificate for is refused: two identities must not share one."""
-    for record in certificates.page(connection, certificates.Filter(key=key, state="live"), now, limit=10):
-        if (record.intent.kind, record.intent.tenant, record.intent.holder) != (
-            Kind.AGENT,
-            proven.tenant,
-            proven.agent,
-        ):
-            raise Refused(Reason.KEY_REFUSED, "This key cannot be certified; make a new one.")
+    own = (Kind.AGENT, proven.tenant, proven.agent)
+    if any(holder != own for holder in certificates.live_holders(connection, key, now)):
+        raise Refused(Reason.KEY_REFUSED, "This key cannot be certified; make a new one.")
 
 
 def _contents(authority: Authority, grant: Grant, request: CertificateRequest, now: datetime) -> Contents:

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from ca.identifiers import AgentId, TenantId
 from ca.policy.ceiling import Agent, AgentState
 from ca.policy.scope import Scope
 from ca.store.tables import agents
+
+_FIND = select(agents).where(agents.c.tenant == bindparam("of_tenant"), agents.c.id == bindparam("name"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ def add(connection: Connection, record: AgentRecord) -> None:
 
 def find(connection: Connection, tenant: TenantId, agent: AgentId) -> AgentRecord | None:
     """The agent of this name, or None."""
-    row = connection.execute(select(agents).where(agents.c.tenant == tenant, agents.c.id == agent)).one_or_none()
+    row = connection.execute(_FIND, {"of_tenant": tenant, "name": agent}).one_or_none()
     return None if row is None else _record(row)
 
 

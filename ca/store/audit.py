@@ -10,6 +10,8 @@ from sqlalchemy import Connection, insert, select
 
 from ca.store.tables import audit
 
+_APPEND = insert(audit)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -29,17 +31,18 @@ class Entry:
 def append(connection: Connection, entry: Entry) -> None:
     """Adds an entry; the database numbers it."""
     connection.execute(
-        insert(audit).values(
-            at=entry.at,
-            actor=entry.actor,
-            action=entry.action,
-            decision=entry.decision,
-            tenant=entry.tenant,
-            agent=entry.agent,
-            task=entry.task,
-            serial=entry.serial,
-            detail=entry.detail,
-        )
+        _APPEND,
+        {
+            "at": entry.at,
+            "actor": entry.actor,
+            "action": entry.action,
+            "decision": entry.decision,
+            "tenant": entry.tenant,
+            "agent": entry.agent,
+            "task": entry.task,
+            "serial": entry.serial,
+            "detail": entry.detail,
+        },
     )
 
 

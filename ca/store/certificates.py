@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, insert, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, insert, select, update
 
 from ca.identifiers import Serial, TenantId, Thumbprint
 from ca.pki.profile import Kind
@@ -71,35 +71,57 @@ class Filter:
     expires_before: datetime | None = None
 
 
+_INTEND = insert(certificates)
+_RECORD = (
+    update(certificates)
+    .where(certificates.c.issuer == bindparam("by"), certificates.c.serial == bindparam("number"))
+    .values(state=State.ISSUED.value, signature=bindparam("signed"), x5t=bindparam("thumbprint"))
+)
+_LIVE_HOLDERS = (
+    select(certificates.c.kind, certificates.c.tenant, certificates.c.holder)
+    .outerjoin(
+        revocations,
+        and_(revocations.c.issuer == certificates.c.issuer, revocations.c.serial == certificates.c.serial),
+    )
+    .where(certificates.c.key_sha256 == bindparam("key"), certificates.c.not_after >= bindparam("now"))
+    .where(revocations.c.serial.is_(None))
+    .distinct()
+)
+
+
 def intend(connection: Connection, intent: Intent) -> None:
     """Stores the intent. Raises `IntegrityError` for a serial that the issuer used before."""
     connection.execute(
-        insert(certificates).values(
-            issuer=intent.issuer,
-            serial=intent.serial.octets,
-            state=State.INTENDED.value,
-            kind=intent.kind.value,
-            tenant=intent.tenant,
-            holder=intent.holder,
-            task=intent.task,
-            key_sha256=intent.key.digest,
-            not_before=intent.not_before,
-            not_after=intent.not_after,
-            crl_shard=intent.crl_shard,
-            tbs=intent.to_be_signed.tbs,
-            algorithm=intent.to_be_signed.algorithm,
-            created_at=intent.created_at,
-        )
+        _INTEND,
+        {
+            "issuer": intent.issuer,
+            "serial": intent.serial.octets,
+            "state": State.INTENDED.value,
+            "kind": intent.kind.value,
+            "tenant": intent.tenant,
+            "holder": intent.holder,
+            "task": intent.task,
+            "key_sha256": intent.key.digest,
+            "not_before": intent.not_before,
+            "not_after": intent.not_after,
+            "crl_shard": intent.crl_shard,
+            "tbs": intent.to_be_signed.tbs,
+            "algorithm": intent.to_be_signed.algorithm,
+            "created_at": intent.created_at,
+        },
     )
 
 
 def record(connection: Connection, intent: Intent, signature: bytes, x5t: Thumbprint) -> None:
     """Completes an intent with its verified signature."""
-    connection.execute(
-        update(certificates)
-        .where(certificates.c.issuer == intent.issuer, certificates.c.serial == intent.serial.octets)
-        .values(state=State.ISSUED.value, signature=signature, x5t=x5t.digest)
-    )
+    values = {"by": intent.issuer, "number": intent.serial.octets, "signed": signature, "thumbprint": x5t.digest}
+    connection.execute(_RECORD, values)
+
+
+def live_holders(connection: Connection, key: Thumbprint, now: datetime) -> list[tuple[Kind, str | None, str]]:
+    """Who holds an unexpired, unrevoked certificate, or the intent of one, for this key: kind, tenant and name."""
+    rows = connection.execute(_LIVE_HOLDERS, {"key": key.digest, "now": now})
+    return [(Kind(row.kind), row.tenant, row.holder) for row in rows]
 
 
 def unfinished(connection: Connection) -> list[Intent]:

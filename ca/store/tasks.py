@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from ca.identifiers import AgentId, TaskId, TenantId
 from ca.policy.ceiling import Principal, Task, TaskState
 from ca.policy.scope import Scope
 from ca.store.tables import tasks
+
+_FIND = select(tasks).where(tasks.c.tenant == bindparam("of_tenant"), tasks.c.id == bindparam("name"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def add(connection: Connection, record: TaskRecord) -> None:
 
 def find(connection: Connection, tenant: TenantId, task: TaskId) -> TaskRecord | None:
     """The task of this name, or None."""
-    row = connection.execute(select(tasks).where(tasks.c.tenant == tenant, tasks.c.id == task)).one_or_none()
+    row = connection.execute(_FIND, {"of_tenant": tenant, "name": task}).one_or_none()
     return None if row is None else _record(row)
 
 

@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from ca.identifiers import AgentId, Serial, TaskId, TenantId, Thumbprint
 from ca.store.tables import enrollment_tokens as tokens
+
+_FIND = select(tokens).where(tokens.c.sha256 == bindparam("hash"))
+_SPEND = (
+    update(tokens)
+    .where(tokens.c.sha256 == bindparam("hash"), tokens.c.spent_on.is_(None))
+    .values(spent_on=bindparam("serial"), spent_at=bindparam("now"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,7 @@ def add(connection: Connection, record: TokenRecord) -> None:
 
 def find(connection: Connection, token: Thumbprint) -> TokenRecord | None:
     """The token of this hash, spent or not, or None."""
-    row = connection.execute(select(tokens).where(tokens.c.sha256 == token.digest)).one_or_none()
+    row = connection.execute(_FIND, {"hash": token.digest}).one_or_none()
     if row is None:
         return None
     return TokenRecord(
@@ -62,12 +69,7 @@ def find(connection: Connection, token: Thumbprint) -> TokenRecord | None:
 
 def spend(connection: Connection, token: Thumbprint, serial: Serial, now: datetime) -> bool:
     """Compare-and-set: True for exactly one caller, whoever else tries, on whichever replica."""
-    result = connection.execute(
-        update(tokens)
-        .where(tokens.c.sha256 == token.digest, tokens.c.spent_on.is_(None))
-        .values(spent_on=serial.octets, spent_at=now)
-    )
-    return result.rowcount == 1
+    return connection.execute(_SPEND, {"hash": token.digest, "serial": serial.octets, "now": now}).rowcount == 1
 
 
 def forget(connection: Connection, before: datetime) -> int:

@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy import text
 
 from ca.authority import agents, enrol, operators, revoke, tasks, tokens
 from ca.authority.enrol import Enrolment
@@ -391,3 +392,11 @@ def test_an_issuer_about_to_end_limits_its_certificates(ready: Stage) -> None:
     ready.clock.now = end
     ready.task("too-late")
     assert refusal(ready, ready.token(task="too-late")) is Reason.LIFETIME_REFUSED
+
+
+@pytest.mark.parametrize("table", ["agents", "tasks"])
+def test_a_token_for_what_is_gone_from_the_registry_opens_nothing(ready: Stage, table: str) -> None:
+    token = ready.token()
+    ready.database.write(lambda connection: connection.execute(text(f"DELETE FROM {table}"))).result(10)
+    assert refusal(ready, token) is Reason.TOKEN_INVALID
+    assert ready.signer.signed == []

@@ -11,6 +11,7 @@ from ca.authority import revoke, tasks, upkeep
 from ca.authority.upkeep import Upkeep
 from ca.policy.ceiling import TaskState
 from ca.store import issuers, tokens
+from ca.store.status import Revoked
 from tests.ca.authority.stage import TENANT, Stage, failing, run
 
 PATIENCE = 10.0
@@ -139,3 +140,14 @@ def test_renewals_are_made_in_each_round(stage: Stage) -> None:
 
     kept(stage, lambda: len(made) >= 4, tls, responder)
     assert made[:4] == ["tls", "responder", "tls", "responder"]
+
+
+def test_what_ends_with_an_overdue_task_is_published_in_the_next_round(ready: Stage) -> None:
+    """Only the last second of a certificate's life can fall together with its task's deadline."""
+    kept(ready, lambda: len(numbers(ready)) == 3)
+    before = numbers(ready)
+    ready.task("short", deadline=ready.clock() + timedelta(minutes=2))
+    issued = ready.enrolled(task="short")
+    ready.clock.forward(minutes=2)
+    kept(ready, lambda: numbers(ready)["issuing-1", 1] > before["issuing-1", 1])
+    assert isinstance(ready.status(issued.intent), Revoked)

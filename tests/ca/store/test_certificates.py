@@ -207,3 +207,23 @@ def test_an_unknown_serial_is_none(database: Database) -> None:
     with database.read() as connection:
         assert certificates.by_serial(connection, Serial(1)) is None
         assert certificates.by_thumbprint(connection, Thumbprint.of(b"?")) is None
+
+
+def test_live_holders_of_a_key_are_those_of_what_stands_or_may_stand(database: Database) -> None:
+    """Two identities must not share a key, so an intent counts too: its certificate may be out already."""
+    key = intent(1).key
+    expired = intent(3, holder="expired", not_after=NOW - timedelta(seconds=1))
+    revoked = intent(4, holder="revoked")
+    issue(database, intent(1), intent(2), expired, revoked, intent(5, holder="other-key", key=OTHER_KEY))
+    issue(database, intent(6, kind=Kind.OPERATOR, tenant=None, holder="ops"))
+    written(database, lambda connection: certificates.intend(connection, intent(7, holder="intended")))
+    revoke(database, revoked)
+    with database.read() as connection:
+        holders = certificates.live_holders(connection, key, NOW)
+        assert len(holders) == len(set(holders)) == 3
+        assert set(holders) == {
+            (Kind.AGENT, TENANT, "bot"),
+            (Kind.OPERATOR, None, "ops"),
+            (Kind.AGENT, TENANT, "intended"),
+        }
+        assert certificates.live_holders(connection, Thumbprint.of(b"?"), NOW) == []

@@ -4,12 +4,13 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from ca.store import schema
+from ca.store import agents, schema
 from ca.store.tables import metadata
 from ca.store.transaction import Connection, Database, open_engine
 from tests.ca.store.rows import agent, written
@@ -31,8 +32,6 @@ def test_the_migrations_make_the_tables(url: str) -> None:
 
 
 def test_upgrading_again_does_nothing(url: str, tmp_path: Path) -> None:
-    from ca.store import agents
-
     database = Database(url)
     written(database, lambda connection: agents.add(connection, agent()))
     database.close()
@@ -82,3 +81,13 @@ def test_there_is_one_line_of_migrations() -> None:
     scripts = ScriptDirectory(str(schema._MIGRATIONS))
     assert len(scripts.get_heads()) == 1
     assert len(scripts.get_bases()) == 1
+
+
+def test_each_migration_can_be_taken_back(url: str, tmp_path: Path) -> None:
+    """Case 44: a rolling upgrade that has to be undone."""
+    engine = open_engine(url, writable=True)
+    with engine.begin() as connection:
+        command.downgrade(schema._config(connection), "base")
+    engine.dispose()
+    assert not any("CREATE TABLE" in line and "alembic_version" not in line for line in dump(tmp_path / "remit.db"))
+    schema.upgrade(url)

@@ -258,3 +258,14 @@ def test_what_was_acknowledged_is_in_the_file(url: str, tmp_path: Path) -> None:
     assert found.execute("SELECT count(*) FROM agents").fetchone() == (5,)
     assert found.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     found.close()
+
+
+def test_a_reader_of_postgresql_cannot_write_and_keeps_one_view() -> None:
+    """Without a server: what each of its transactions will be opened with."""
+    url = "postgresql+psycopg://nobody@192.0.2.1/remit"
+    reader, writer = open_engine(url, writable=False), open_engine(url, writable=True)
+    options = reader.get_execution_options()
+    assert options["postgresql_readonly"] is True
+    assert options["isolation_level"] == "REPEATABLE READ"
+    assert not writer.get_execution_options()
+    assert writer.pool.size() == 1  # type: ignore[attr-defined]
