@@ -190,12 +190,12 @@ def _refuse_unknown_variables() -> None:
     known = _known_variables()
     for name in os.environ:
         if name.startswith("REMIT_") and name not in known | _FOREIGN:
-            raise Misconfigured(f"The environment variable {name} is not known; {_nearest(name, known)}.")
+            raise Misconfigured(f"The environment variable {name} is not known; {_nearest(name, known)}")
 
 
 def _nearest(name: str, known: set[str]) -> str:
     close = get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(known))}"
+    return f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(known))}."
 
 
 def _sentence(error: Any) -> str:
@@ -207,5 +207,5 @@ def _sentence(error: Any) -> str:
             if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
             for key in field.annotation.model_fields
         }
-        return f"The setting {key} is not known; {_nearest(key, known)}."
+        return f"The setting {key} is not known; {_nearest(key, known)}"
     return f"The setting {key} is wrong: {error['msg']}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -13,7 +13,7 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 
-from ca import assembly
+from ca import assembly, logs
 from ca.authority import hierarchy, infrastructure, issuance
 from ca.authority.authority import Authority
 from ca.authority.publish import publish
@@ -109,23 +109,15 @@ def _hierarchy(settings: Settings, database: Database) -> tuple[Issuer, Issuer]:
 
 def main() -> int:
     """The command: exits 1 with one sentence when it cannot start."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    logs.to_standard_error()
+    # uvicorn hands a signal on once it has stopped; what remains to be closed is ours.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     try:
         uvloop.run(serve(Settings.load()))
     except (NotReady, Misconfigured, TokenFault, Refused) as error:
         sys.stderr.write(f"remit: {error}\n")
         return 1
-    except KeyboardInterrupt:
-        return 0
     return 0
 
 

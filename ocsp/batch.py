@@ -39,7 +39,7 @@ class Batch(Generic[Asked, Told]):
         while self._waiting:
             batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
             try:
-                told = await hop(self._act([asked for asked, _ in batch]))
+                told = await hop(self._told([asked for asked, _ in batch]))
             except Refused as refused:
                 for _, future in batch:
                     if not future.done():
@@ -49,6 +49,12 @@ class Batch(Generic[Asked, Told]):
                     if not future.done():
                         future.set_result(one)
         self._running = None
+
+    async def _told(self, asked: list[Asked]) -> list[Told]:
+        told = await self._act(asked)
+        if len(told) != len(asked):
+            raise ValueError("not one answer for each question")
+        return told
 
 
 async def hop(awaited: Awaitable[Told]) -> Told:

@@ -6,15 +6,14 @@ neither needs nor uses. Exit status: 0 stopped, 1 it cannot start, with one sent
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 import time
 from datetime import UTC, datetime
 
-import structlog
 import uvicorn
 
+from ca import logs
 from ca.config import Misconfigured, Settings, split_listener
 from ca.hsm import Signer, TokenFault
 from ca.hsm.owner import Owner
@@ -35,7 +34,7 @@ _UNKEPT_AT_ONCE = 1000.0
 
 def main() -> int:
     """Serves until SIGTERM or SIGINT; returns the exit status."""
-    _log_to_standard_error()
+    logs.to_standard_error()
     try:
         settings = Settings.load()
         owner = _open_token(settings)
@@ -110,19 +109,6 @@ def _serve(app: App, settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     server.run()
-
-
-def _log_to_standard_error() -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 if __name__ == "__main__":

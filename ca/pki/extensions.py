@@ -30,8 +30,8 @@ from cryptography.hazmat import asn1
 
 from ca.identifiers import Thumbprint
 
-TASK_ARC = "1"
-DELEGATION_ARC = "2"
+_TASK = "1"
+_DELEGATION = "2"
 SCOPE_MAX_OCTETS = 512
 
 
@@ -139,5 +139,15 @@ class AgentDelegation:
 
 def private_extension(arc: str, extension: AgentTask | AgentDelegation) -> x509.UnrecognizedExtension:
     """The extension under this authority's arc, ready for a builder (never critical)."""
-    last = TASK_ARC if isinstance(extension, AgentTask) else DELEGATION_ARC
-    return x509.UnrecognizedExtension(x509.ObjectIdentifier(f"{arc}.{last}"), extension.encode())
+    oid = task_oid(arc) if isinstance(extension, AgentTask) else delegation_oid(arc)
+    return x509.UnrecognizedExtension(oid, extension.encode())
+
+
+def task_oid(arc: str) -> x509.ObjectIdentifier:
+    """AgentTask under this authority's arc."""
+    return x509.ObjectIdentifier(f"{arc}.{_TASK}")
+
+
+def delegation_oid(arc: str) -> x509.ObjectIdentifier:
+    """AgentDelegation under this authority's arc."""
+    return x509.ObjectIdentifier(f"{arc}.{_DELEGATION}")

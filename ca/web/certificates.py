@@ -19,6 +19,7 @@ from ca.authority.enrol import Enrolment
 from ca.authority.issuance import Issued
 from ca.identifiers import AgentId, Serial, SpiffeId, TaskId
 from ca.pki import csr
+from ca.pki.extensions import AgentTask, task_oid
 from ca.pki.profile import Kind
 from ca.policy.ceiling import Asked
 from ca.policy.scope import Scope
@@ -114,7 +115,7 @@ def show(request: Request, authority: TheAuthority, _caller: Reader, serial: str
     chain = pem(record.der) + authority.issuer.certificate.public_bytes(Encoding.PEM).decode()
     if PEM_CHAIN in request.headers.get("accept", ""):
         return PlainTextResponse(chain, media_type=PEM_CHAIN)
-    described = describe(authority, record, authority.clock())
+    described = describe(authority, record, authority.clock()) | _task(authority, record)
     return JSONResponse({**described, "certificate": pem(record.der), "chain": chain})
 
 
@@ -167,6 +168,19 @@ def describe(authority: Authority, record: CertificateRecord, now: datetime) -> 
         "x5t#S256": record.x5t.base64url,
         "revoked_at": rfc3339(record.revoked_at),
         "reason": record.reason,
+    }
+
+
+def _task(authority: Authority, record: CertificateRecord) -> dict[str, Any]:
+    """What the task extension says, as it was certified: the registry may have changed since."""
+    oid = task_oid(authority.names.oid_arc)
+    extensions = load_der_x509_certificate(record.der).extensions
+    value = next((extension.value.value for extension in extensions if extension.oid == oid), None)
+    task = None if value is None else AgentTask.decode(value)
+    return {
+        "scope": task.scope if task else None,
+        "resources": list(task.resources) if task else [],
+        "deadline": rfc3339(task.deadline) if task else None,
     }
 
 

@@ -55,6 +55,8 @@ def in_words(answer: dict[str, Any]) -> str:
         "subject": certificate.subject.rfc4514_string(),
         "identity": answer["spiffe_id"] or "-",
         "task": answer["task"] or "-",
+        "scope": answer["scope"] or "-",
+        "resources": ", ".join(answer["resources"]) or "-",
         "valid from": answer["not_before"],
         "valid until": f"{answer['not_after']} ({_left(certificate.not_valid_after_utc)})",
         "state": _state(answer),

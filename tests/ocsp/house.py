@@ -109,7 +109,9 @@ class Reply:
 class House:
     """Root and issuing CA, a responder's key in memory, and everything of the service upon them."""
 
-    def __init__(self, *, kind: KeyKind = KeyKind.P256, unissued_is_revoked: bool = False, unkept: float = 1000) -> None:
+    def __init__(
+        self, *, kind: KeyKind = KeyKind.P256, unissued_is_revoked: bool = False, unkept: float = 1000
+    ) -> None:
         self.now = datetime(2026, 6, 1, 12, 0, 0, tzinfo=UTC)
         self.signer = MemorySigner()
         self.root_key, self.issuing_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))

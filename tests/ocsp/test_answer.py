@@ -37,7 +37,9 @@ def certid(serial: int = 77, algorithm: hashes.HashAlgorithm | None = None) -> b
     return parse(question(HOUSE.issuing, serial, algorithm)).certificates[0].der
 
 
-def answered(house: House, *singles: tuple[bytes, CertStatus], nonce: bytes | None = None, extended: bool = False) -> bytes:
+def answered(
+    house: House, *singles: tuple[bytes, CertStatus], nonce: bytes | None = None, extended: bool = False
+) -> bytes:
     by = signatory(house)
     tbs = response_data(by, singles, produced_at=AT, next_update=END, nonce=nonce, extended_revoke=extended)
     [signature] = house.signer.sign(by.public_key, [tbs]).result()

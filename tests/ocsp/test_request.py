@@ -72,7 +72,9 @@ def test_a_certid_is_kept_octet_for_octet() -> None:
     assert [one.issuer for one in parsed.certificates] == [(SHA1, b"n" * 20, b"k" * 20)] * 2
 
 
-@pytest.mark.parametrize("serial", [0, -1, -(2**200), 2**160, 2**2000], ids=lambda number: f"{number.bit_length()} bits")
+@pytest.mark.parametrize(
+    "serial", [0, -1, -(2**200), 2**160, 2**2000], ids=lambda number: f"{number.bit_length()} bits"
+)
 def test_a_number_that_no_serial_can_be_is_read_and_left_to_the_caller(serial: int) -> None:
     assert parse(request(tlv(0x30, certificate_id(serial)))).certificates[0].serial == serial
 

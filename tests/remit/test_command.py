@@ -32,7 +32,7 @@ def test_an_operator_s_first_five_minutes(world: World, tmp_path: Path) -> None:
     assert enrolled["task"] == "report-42"
     shown = world.cli("cert", "show", enrolled["serial"])
     assert "CN=researcher,OU=default,O=Remit" in shown.stdout
-    assert "report-42" in shown.stdout
+    assert all(words in shown.stdout for words in ("report-42", "files:read", "https://mcp.example/files"))
     assert enrolled["serial"] in world.cli("cert", "list", "--agent", "researcher", "--state", "live").stdout
     ended = world.json("task", "complete", "report-42")
     assert ended["revoked"] == [enrolled["serial"]]

@@ -83,7 +83,7 @@ def test_asking_for_nothing(reader: StatusReader) -> None:
     assert reader.statuses(ISSUER, []) == {}
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, (1 << 160) - 1).map(Serial))
 def test_a_serial_that_was_not_assigned_is_never_good(reader: StatusReader, serial: Serial) -> None:
     assert reader.statuses(ISSUER, [serial]) == {serial: Unknown()}

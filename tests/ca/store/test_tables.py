@@ -10,7 +10,8 @@ from sqlalchemy.dialects import sqlite
 from ca.store.tables import Instant, metadata
 
 DIALECT = sqlite.dialect()
-ANY = st.datetimes(datetime(1970, 1, 2), datetime(9990, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 (made aware)
+# A float counts microseconds exactly enough for some centuries yet.
+ANY = st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 (made aware)
 
 
 @given(ANY)
