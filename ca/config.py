@@ -11,9 +11,11 @@ import re
 from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
+from tomllib import TOMLDecodeError
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from cryptography.x509 import ObjectIdentifier
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -26,6 +28,7 @@ from softhsm.locate import ModuleMissing, find_module
 _CHECKOUT = Path(__file__).parent.parent
 _DURATION = re.compile(r"(\d+)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_ARC = re.compile(r"[0-2](\.(0|[1-9]\d{0,8}))+")
 _LISTEN = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):(\d{1,5})")
 
 # Read by the command, not by the servers.
@@ -41,7 +44,10 @@ class Misconfigured(Exception):  # noqa: N818 (said to a person as it is)
 
 def _duration(value: Any) -> Any:
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    return timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else value
+    try:
+        return timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else value
+    except OverflowError as error:
+        raise ValueError("is longer than time can be told") from error
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
@@ -67,6 +73,12 @@ class Certificates(_Section):
     shortest: Duration = timedelta(minutes=1)
     longest: Duration = timedelta(minutes=60)
     rsa: bool = False
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Certificates:
+        if not self.shortest <= self.lifetime <= self.longest:
+            raise ValueError("shortest, lifetime and longest must be in that order")
+        return self
 
 
 class Status(_Section):
@@ -96,7 +108,7 @@ class Settings(BaseSettings):
     status_url: str = ""
     trust_domain: str = "agents.example"
     organisation: str = Field(default="Remit", min_length=1, max_length=64)
-    oid_arc: str = Field(default=DOCUMENTATION_ARC, pattern=r"^[0-2](\.(0|[1-9]\d{0,8}))+$")
+    oid_arc: str = DOCUMENTATION_ARC
     pkcs11: Pkcs11 = Pkcs11()
     certificates: Certificates = Certificates()
     status: Status = Status()
@@ -114,7 +126,7 @@ class Settings(BaseSettings):
             raise Misconfigured("\n".join(map(_sentence, error.errors()))) from error
         except ModuleMissing as error:
             raise Misconfigured(str(error)) from error
-        except OSError as error:
+        except (OSError, TOMLDecodeError, UnicodeDecodeError) as error:
             raise Misconfigured(f"The configuration cannot be read: {error}.") from error
 
     @classmethod
@@ -127,8 +139,23 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment wins over the file."""
-        file = Path(os.environ.get("REMIT_CONFIG", "remit.toml"))
+        named = os.environ.get("REMIT_CONFIG")
+        file = Path(named or "remit.toml")
+        if named and not file.is_file():
+            raise Misconfigured(f"REMIT_CONFIG names {file}, which is not there.")
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
+
+    @field_validator("oid_arc")
+    @classmethod
+    def _check_arc(cls, value: str) -> str:
+        # Go drops a connection over an arc of 2^31 or more, so 2.25.<uuid> is not one.
+        if not _ARC.fullmatch(value):
+            raise ValueError("must be an object identifier whose arcs are below 2^31")
+        try:
+            ObjectIdentifier(value)
+        except ValueError as error:
+            raise ValueError("is not an object identifier") from error
+        return value
 
     @field_validator("listen", "status_listen")
     @classmethod

@@ -73,8 +73,9 @@ class App:
             document = await (self._ocsp(scope, receive) if is_ocsp else self._other(scope))
         except Exception as error:  # noqa: BLE001 (border: whatever a stranger sends, the answer is not a stack trace)
             _log.error("request failed", path=scope["path"][:80], exc_info=error)
-            self._metrics.answers.labels("internal_error").inc()
-            document = INTERNAL_ERROR if is_ocsp else away("Something went wrong here.")
+            document = (
+                self._refused(INTERNAL_ERROR, "internal_error") if is_ocsp else away("Something went wrong here.")
+            )
         await self._send(document, scope, send)
 
     async def _ocsp(self, scope: Scope, receive: Receive) -> Document:

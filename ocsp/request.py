@@ -62,7 +62,8 @@ _Any = asn1.Null | asn1.TLV
 @asn1.sequence
 class _Algorithm:
     oid: x509.ObjectIdentifier
-    parameters: _Any | None
+    # RFC 3279 2.2.1, RFC 4055 2.1: a hash has no parameters, which some write as NULL.
+    parameters: asn1.Null | None
 
 
 @asn1.sequence

@@ -8,16 +8,17 @@ from datetime import datetime
 
 from cryptography import x509
 
+from ca.authority import tasks as tasks_of
 from ca.authority.authority import Authority
-from ca.authority.issuance import Decision, Issued, issue
+from ca.authority.issuance import Decision, Issued, finish, issue
 from ca.identifiers import SpiffeId, Thumbprint
 from ca.pki import csr, keys, profile
 from ca.pki.certificate import Contents, Holder
 from ca.pki.csr import CertificateRequest
-from ca.pki.extensions import AgentTask, private_extension
+from ca.pki.extensions import private_extension
 from ca.pki.profile import Kind
 from ca.policy import ceiling
-from ca.policy.ceiling import Asked, Grant, Principal, Task
+from ca.policy.ceiling import Asked, Grant, Task
 from ca.proofs import token
 from ca.proofs.token import Proven
 from ca.refusals import Reason, Refused
@@ -45,7 +46,7 @@ async def enrol(authority: Authority, enrolment: Enrolment) -> Issued:
     try:
         return await issue(authority, lambda connection, now: _decide(authority, connection, enrolment, now))
     except Refused as refusal:
-        earlier = _repeated(authority, enrolment) if refusal.reason is Reason.TOKEN_INVALID else None
+        earlier = await _repeated(authority, enrolment) if refusal.reason is Reason.TOKEN_INVALID else None
         if earlier is None:
             await _audit_refusal(authority, enrolment, refusal)
             raise
@@ -57,7 +58,6 @@ def _decide(authority: Authority, connection: Connection, enrolment: Enrolment, 
     request = enrolment.request
     proven = token.prove(connection, enrolment.token, request.key_thumbprint, now)
     grant = ceiling.decide(*_facts(connection, proven), enrolment.asked, authority.lifetimes, now)
-    _refuse_foreign_key(connection, proven, request.key_thumbprint, now)
     contents = _contents(authority, grant, request, now)
     csr.check_identity(request, contents.holder.subject, _spiffe_id(authority, grant))
     return Decision(
@@ -79,16 +79,9 @@ def _facts(connection: Connection, proven: Proven) -> tuple[ceiling.Agent, Task 
     return agent.agent, task.task if task else None
 
 
-def _refuse_foreign_key(connection: Connection, proven: Proven, key: Thumbprint, now: datetime) -> None:
-    """A key that another identity holds a live certificate for is refused: two identities must not share one."""
-    own = (Kind.AGENT, proven.tenant, proven.agent)
-    if any(holder != own for holder in certificates.live_holders(connection, key, now)):
-        raise Refused(Reason.KEY_REFUSED, "This key cannot be certified; make a new one.")
-
-
 def _contents(authority: Authority, grant: Grant, request: CertificateRequest, now: datetime) -> Contents:
     agent = grant.agent
-    private = [_task_extension(grant.task, grant)] if grant.task is not None else []
+    private = [tasks_of.extension(grant.task, grant.scope)] if grant.task is not None else []
     return Contents(
         kind=Kind.AGENT,
         holder=Holder(
@@ -101,35 +94,23 @@ def _contents(authority: Authority, grant: Grant, request: CertificateRequest, n
     )
 
 
-def _task_extension(task: Task, grant: Grant) -> AgentTask:
-    return AgentTask(
-        task_id=task.id,
-        deadline=task.deadline,
-        details_sha256=task.details_sha256,
-        scope=str(grant.scope) or None,
-        resources=task.resources,
-        principal_sha256=_principal_digest(task.principal) if task.principal else None,
-    )
-
-
-def _principal_digest(principal: Principal) -> bytes:
-    """SHA-256 over issuer, a zero octet and subject: comparable, and no personal data in a certificate."""
-    return Thumbprint.of(f"{principal.issuer}\0{principal.subject}".encode()).digest
-
-
 def _spiffe_id(authority: Authority, grant: Grant) -> SpiffeId:
     return SpiffeId.agent(authority.names.trust_domain, grant.agent.tenant, grant.agent.id)
 
 
-def _repeated(authority: Authority, enrolment: Enrolment) -> Issued | None:
-    """The certificate that this token was spent on, if it was this key's and still stands."""
+async def _repeated(authority: Authority, enrolment: Enrolment) -> Issued | None:
+    """The certificate that this token was spent on, if it was this key's and still stands.
+
+    One that a fault of the signer left unfinished is finished now.
+    """
     now = authority.clock()
     with authority.database.read() as connection:
         spent = tokens.find(connection, enrolment.token)
-        record = certificates.by_serial(connection, spent.spent_on) if spent and spent.spent_on else None
-    if record is None or record.state(now) != "live" or record.intent.key != enrolment.request.key_thumbprint:
+        standing = certificates.standing(connection, spent.spent_on) if spent and spent.spent_on else None
+        record = certificates.by_serial(connection, standing.intent.serial) if standing else None
+    if standing is None or standing.state(now) != "live" or standing.intent.key != enrolment.request.key_thumbprint:
         return None
-    return Issued(record.intent, record.der)
+    return await finish(authority, standing.intent) if record is None else Issued(record.intent, record.der)
 
 
 async def _audit_refusal(authority: Authority, enrolment: Enrolment, refusal: Refused) -> None:

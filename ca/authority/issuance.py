@@ -71,20 +71,21 @@ async def issue(authority: Authority, decide: Decide) -> Issued:
     Raises `Refused`; after a refusal nothing was signed, or what was signed stays recorded and never good.
     """
     intent = await wrap_future(authority.database.write(lambda connection: _intend(authority, connection, decide)))
-    return await _finish(authority, intent)
+    return await finish(authority, intent)
 
 
 async def recover(authority: Authority) -> list[Issued]:
     """Finishes what a crash left between intent and result. Runs before the first request is taken."""
     with authority.database.read() as connection:
         left = certificates.unfinished(connection)
-    return [await _finish(authority, intent) for intent in left]
+    return [await finish(authority, intent) for intent in left]
 
 
 def _intend(authority: Authority, connection: Connection, decide: Decide) -> Intent:
     """Step 1. What it stores is byte for byte what step 2 hands to the signer."""
     now = authority.clock()
     decision = decide(connection, now)
+    _refuse_shared_key(connection, decision, now)
     serial = Serial.assign(authority.replica, authority.random(18))
     linted = _draft(authority, decision.contents, serial, now)
     intent = Intent(
@@ -108,27 +109,44 @@ def _intend(authority: Authority, connection: Connection, decide: Decide) -> Int
     return intent
 
 
+def _refuse_shared_key(connection: Connection, decision: Decision, now: datetime) -> None:
+    """A key that another identity holds a live certificate for is refused: two identities must not share one."""
+    own = (decision.contents.kind, decision.tenant, decision.holder)
+    key = keys.thumbprint(decision.contents.holder.public_key)
+    if any(holder != own for holder in certificates.live_holders(connection, key, now)):
+        raise Refused(Reason.KEY_REFUSED, "This key cannot be certified; make a new one.")
+
+
 def _draft(authority: Authority, contents: Contents, serial: Serial, now: datetime) -> Linted:
     to_be_signed = certificate.to_be_signed(contents, serial, authority.issuer)
     return lint.lint_certificate(to_be_signed, contents, serial, authority.issuer, now)
 
 
-async def _finish(authority: Authority, intent: Intent) -> Issued:
-    """Steps 2 and 3."""
+async def finish(authority: Authority, intent: Intent) -> Issued:
+    """Steps 2 and 3. Of several that finish one intent, the first is recorded and all return what it recorded.
+
+    Raises `Refused`.
+    """
     public_key = authority.issuer.public_key
-    [signature] = await wrap_future(authority.signer.sign(public_key, [intent.to_be_signed.tbs]))
+    signatures = await wrap_future(authority.signer.sign(public_key, [intent.to_be_signed.tbs]))
     try:
+        [signature] = signatures
         issued = Issued(intent, signed.seal(intent.to_be_signed, signature, public_key))
-    except signed.InvalidSignature as error:
+    except (signed.InvalidSignature, ValueError) as error:
         raise Refused(Reason.UNAVAILABLE, "The signer returned a signature that does not verify.") from error
-    await wrap_future(authority.database.write(lambda connection: _record(authority, connection, issued, signature)))
-    return issued
+    return await wrap_future(
+        authority.database.write(lambda connection: _record(authority, connection, issued, signature))
+    )
 
 
-def _record(authority: Authority, connection: Connection, issued: Issued, signature: bytes) -> None:
-    certificates.record(connection, issued.intent, signature, issued.x5t)
+def _record(authority: Authority, connection: Connection, issued: Issued, signature: bytes) -> Issued:
+    if not certificates.record(connection, issued.intent, signature, issued.x5t):
+        earlier = certificates.by_serial(connection, issued.intent.serial)
+        assert earlier is not None  # noqa: S101 (an intent is never deleted, and this one was finished already)
+        return Issued(earlier.intent, earlier.der)
     detail = {"x5t#S256": issued.x5t.base64url}
     audit.append(connection, _entry(authority.clock(), "authority", "certificate.issue", issued.intent, detail))
+    return issued
 
 
 def _entry(now: datetime, actor: str, action: str, intent: Intent, detail: dict[str, Any]) -> Entry:

@@ -17,6 +17,7 @@ from ca.pki.lint import Linted
 from ca.refusals import Reason, Refused
 from ca.store import issuers, revocations
 from ca.store.issuers import PublishedCrl
+from ca.store.transaction import Connection
 
 GRACE = timedelta(hours=1)
 """How long after its expiry, and one CRL more, a certificate stays listed (RFC 5280 3.3)."""
@@ -40,19 +41,26 @@ async def _publish(authority: Authority, issuer: Issuer, scope: Scope) -> Publis
     number = await wrap_future(
         authority.database.write(lambda connection: issuers.take_crl_number(connection, issuer.id))
     )
-    published = await _sign(authority, issuer, scope, number)
-    await wrap_future(authority.database.write(lambda connection: issuers.publish(connection, published)))
-    return published
+    drafted = await _sign(authority, issuer, scope, number)
+    return await wrap_future(authority.database.write(lambda connection: _put(connection, drafted)))
+
+
+def _put(connection: Connection, drafted: PublishedCrl) -> PublishedCrl:
+    """The list in force afterwards: ours, unless a newer one is there."""
+    if issuers.publish(connection, drafted):
+        return drafted
+    return issuers.crl(connection, drafted.issuer, drafted.shard) or drafted
 
 
 async def _sign(authority: Authority, issuer: Issuer, scope: Scope, number: int) -> PublishedCrl:
     this_update = authority.clock().replace(microsecond=0)
     next_update = this_update + authority.crl_lifetime
     linted = await to_thread(_draft, authority, issuer, scope, number, this_update, next_update)
-    [signature] = await wrap_future(authority.signer.sign(issuer.public_key, [linted.to_be_signed.tbs]))
+    signatures = await wrap_future(authority.signer.sign(issuer.public_key, [linted.to_be_signed.tbs]))
     try:
+        [signature] = signatures
         der = signed.seal(linted.to_be_signed, signature, issuer.public_key)
-    except signed.InvalidSignature as error:
+    except (signed.InvalidSignature, ValueError) as error:
         raise Refused(Reason.UNAVAILABLE, "The signer returned a signature that does not verify.") from error
     return PublishedCrl(issuer.id, scope.shard, number, this_update, next_update, der)
 

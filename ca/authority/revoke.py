@@ -15,7 +15,7 @@ from ca.identifiers import Serial
 from ca.refusals import Reason, Refused
 from ca.store import audit, certificates, revocations
 from ca.store.audit import Entry
-from ca.store.certificates import CertificateRecord, Filter
+from ca.store.certificates import Filter, Standing
 from ca.store.transaction import Connection
 
 REASONS = {
@@ -36,7 +36,7 @@ REASONS = {
 class Revoked:
     """What was revoked, or would be."""
 
-    certificates: list[CertificateRecord]
+    certificates: list[Standing]
     dry_run: bool
 
 
@@ -47,21 +47,21 @@ def reason_of(name: str) -> x509.ReasonFlags:
     return REASONS[name]
 
 
-def revoke_serial(authority: Authority, serial: Serial, reason: x509.ReasonFlags, actor: str) -> CertificateRecord:
+def revoke_serial(authority: Authority, serial: Serial, reason: x509.ReasonFlags, actor: str) -> Standing:
     """Revokes one certificate; one that was revoked before keeps its date and reason.
 
     Raises `Refused`: NOT_FOUND for an unknown or a CA's serial, CONFLICT for an expired one.
     """
 
-    def act(connection: Connection) -> CertificateRecord:
+    def act(connection: Connection) -> Standing:
         now = authority.clock()
-        record = certificates.by_serial(connection, serial)
+        record = certificates.standing(connection, serial)
         if record is None or not may_be_revoked(record):
             raise unknown()
         if record.state(now) == "expired":
             raise Refused(Reason.CONFLICT, "This certificate has expired: it is refused everywhere already.")
         _revoke(connection, [record], reason, actor, now)
-        revoked = certificates.by_serial(connection, serial)
+        revoked = certificates.standing(connection, serial)
         assert revoked is not None  # noqa: S101 (it was read a moment ago, in this transaction)
         return revoked
 
@@ -85,7 +85,7 @@ def revoke_many(
 
 def revoke_within(
     connection: Connection, wanted: Filter, reason: x509.ReasonFlags, actor: str, now: datetime
-) -> list[CertificateRecord]:
+) -> list[Standing]:
     """Revokes every live certificate of a filter inside the caller's transaction."""
     records = _revocable(connection, wanted, now)
     _revoke(connection, records, reason, actor, now)
@@ -97,17 +97,17 @@ def unknown() -> Refused:
     return Refused(Reason.NOT_FOUND, "There is no certificate with this serial.")
 
 
-def may_be_revoked(record: CertificateRecord) -> bool:
+def may_be_revoked(record: Standing) -> bool:
     """The authority's own CAs and responder are not revoked by an operator's call."""
     return record.intent.kind in ("agent", "operator", "server")
 
 
-def _revocable(connection: Connection, wanted: Filter, now: datetime) -> list[CertificateRecord]:
+def _revocable(connection: Connection, wanted: Filter, now: datetime) -> list[Standing]:
     return [record for record in certificates.revocable(connection, wanted, now) if may_be_revoked(record)]
 
 
 def _revoke(
-    connection: Connection, records: list[CertificateRecord], reason: x509.ReasonFlags, actor: str, now: datetime
+    connection: Connection, records: list[Standing], reason: x509.ReasonFlags, actor: str, now: datetime
 ) -> None:
     fresh = [record for record in records if record.revoked_at is None]
     revocations.add(connection, [record.intent for record in fresh], now, reason)

@@ -13,12 +13,13 @@ from ca.authority.agents import require as require_agent
 from ca.authority.authority import Authority
 from ca.authority.revoke import revoke_within
 from ca.identifiers import AgentId, TaskId, TenantId, Thumbprint
+from ca.pki.extensions import MAX_OCTETS, AgentTask
 from ca.policy.ceiling import Principal, Task, TaskState
 from ca.policy.scope import Scope
 from ca.refusals import Reason, Refused
 from ca.store import audit, tasks
 from ca.store.audit import Entry
-from ca.store.certificates import CertificateRecord, Filter
+from ca.store.certificates import Filter, Standing
 from ca.store.tasks import TaskRecord
 from ca.store.transaction import Connection
 
@@ -48,7 +49,7 @@ class Ended:
     """A task that ended, and the certificates that ended with it."""
 
     record: TaskRecord
-    revoked: list[CertificateRecord]
+    revoked: list[Standing]
 
 
 def open_task(authority: Authority, opening: Opening, actor: str) -> TaskRecord:
@@ -121,6 +122,8 @@ def _record(opening: Opening, now: datetime) -> TaskRecord:
         deadline=deadline,
         principal=opening.principal,
     )
+    if len(extension(task, task.scope).encode()) > MAX_OCTETS:
+        raise Refused(Reason.MALFORMED, "Scope and resources together are more than a certificate carries (1 KiB).")
     return TaskRecord(opening.tenant, task, opening.authorization_details, now.replace(microsecond=0))
 
 
@@ -140,6 +143,23 @@ def _digest(details: list[dict[str, Any]]) -> bytes:
             "Authorization details are an array of objects, each with a 'type', of at most 16 KiB in all (RFC 9396).",
         )
     return Thumbprint.of(canonical).digest
+
+
+def extension(task: Task, scope: Scope) -> AgentTask:
+    """What a certificate for this task says of it, with this scope."""
+    return AgentTask(
+        task_id=task.id,
+        deadline=task.deadline,
+        details_sha256=task.details_sha256,
+        scope=str(scope) or None,
+        resources=task.resources,
+        principal_sha256=_principal_digest(task.principal) if task.principal else None,
+    )
+
+
+def _principal_digest(principal: Principal) -> bytes:
+    """SHA-256 over issuer, a zero octet and subject: comparable, and no personal data in a certificate."""
+    return Thumbprint.of(f"{principal.issuer}\0{principal.subject}".encode()).digest
 
 
 def _is_typed(detail: dict[str, Any]) -> bool:

@@ -49,8 +49,8 @@ class Upkeep:
             try:
                 await self._round()
                 pause = ROUND
-            except Refused as refusal:
-                _log.warning("upkeep-refused", reason=refusal.reason.value, detail=str(refusal))
+            except Exception as error:  # noqa: BLE001 (border: whatever fails, the next round must come)
+                _log.warning("upkeep-failed", error=repr(error), exc_info=not isinstance(error, Refused))
                 # What woke this round is still to be done, but not in a tight loop.
                 pause = _AFTER_A_FAULT
                 await asyncio.sleep(pause)

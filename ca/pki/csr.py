@@ -25,6 +25,12 @@ MAX_OCTETS = 8 * 1024
 
 _MAX_SPELLED_OCTETS = MAX_OCTETS * 3 // 2
 
+# Everything that the library says of a request it cannot read.
+_UNREADABLE = (
+    *(ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature),
+    *(x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType),
+)
+
 _PEM_BEGIN = b"-----BEGIN CERTIFICATE REQUEST-----"
 _PEM_END = b"-----END CERTIFICATE REQUEST-----"
 _MALFORMED = "The CSR is not a PKCS #10 request: send PEM, or base64 of DER, signed with the key it carries."
@@ -50,15 +56,15 @@ def parse(raw: bytes) -> CertificateRequest:
         public_key = narrow(request.public_key())
         _check_hash(request)
         proven = request.is_signature_valid
-        names = _requested_names(request)
-    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.DuplicateExtension) as error:
+        names, subject = _requested_names(request), request.subject
+    except _UNREADABLE as error:
         raise Refused(Reason.CSR_MALFORMED, _MALFORMED) from error
     if not proven:
         raise Refused(Reason.CSR_UNPROVEN, "The CSR's signature does not verify with the key it carries.")
     return CertificateRequest(
         public_key=public_key,
         key_thumbprint=Thumbprint.of(spki(public_key)),
-        subject=request.subject,
+        subject=subject,
         alternative_names=names,
     )
 

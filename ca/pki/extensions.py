@@ -34,6 +34,9 @@ _TASK = "1"
 _DELEGATION = "2"
 SCOPE_MAX_OCTETS = 512
 
+MAX_OCTETS = 1024
+"""Of one private extension: it rides in every handshake and every log."""
+
 
 @asn1.sequence
 class _AgentTask:
@@ -133,6 +136,8 @@ class AgentDelegation:
         raw = asn1.decode_der(_AgentDelegation, value)
         if not 0 <= raw.depth <= raw.max_depth <= 15:
             raise ValueError("AgentDelegation with an impossible depth")
+        if raw.root_x5t is not None and len(raw.root_x5t) != 32:
+            raise ValueError("AgentDelegation with a root that is no SHA-256")
         root = None if raw.root_x5t is None else Thumbprint(raw.root_x5t)
         return cls(depth=raw.depth, max_depth=raw.max_depth, parent=Thumbprint(raw.parent_x5t), root=root)
 

@@ -9,22 +9,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 from cryptography import x509
+from cryptography.hazmat import asn1
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from ca.identifiers import Serial
 from ca.pki.certificate import Contents, Issuer
 from ca.pki.crl import Scope
+from ca.pki.extensions import MAX_OCTETS
 from ca.pki.keys import spki
 from ca.pki.profile import BACKDATE, PROFILES, Kind
 from ca.pki.signed import ToBeSigned, assemble
 from ca.refusals import Reason, Refused
 
 _PLACEHOLDER = b"\x00"
-_MAX_PRIVATE_OCTETS = 1024
 _CRITICAL = (x509.BasicConstraints, x509.KeyUsage, x509.NameConstraints)
+_LINTED = (
+    *_CRITICAL,
+    *(x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier, x509.ExtendedKeyUsage, x509.SubjectAlternativeName),
+    *(x509.AuthorityInformationAccess, x509.CRLDistributionPoints, x509.OCSPNoCheck, x509.UnrecognizedExtension),
+)
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 
@@ -50,6 +56,20 @@ class _Case:
             if isinstance(extension.value, kind):
                 return extension.value
         return None
+
+
+@asn1.sequence
+class _TbsCertificate:
+    """RFC 5280 4.1, as far as this authority's certificates have it."""
+
+    version: Annotated[asn1.TLV, asn1.Explicit(0)]
+    serial: int
+    signature: asn1.TLV
+    issuer: asn1.TLV
+    validity: asn1.TLV
+    subject: asn1.TLV
+    public_key: asn1.TLV
+    extensions: Annotated[asn1.TLV, asn1.Explicit(3)]
 
 
 _Rule = Callable[[_Case], bool]
@@ -136,15 +156,37 @@ def _authority_key_identifier(case: _Case) -> bool:
     return found is not None and found.key_identifier == wanted.digest
 
 
+def _subject_key_identifier(case: _Case) -> bool:
+    """RFC 5280 4.2.1.2, method 1: SHA-1 of the key's bits."""
+    return case.find(x509.SubjectKeyIdentifier) == x509.SubjectKeyIdentifier.from_public_key(
+        case.contents.holder.public_key
+    )
+
+
+def _name_constraints(case: _Case) -> bool:
+    """RFC 5280 4.2.1.10: exactly those that the ceremony chose, and none on an end entity."""
+    return case.find(x509.NameConstraints) == case.contents.name_constraints
+
+
 def _status_is_reachable(case: _Case) -> bool:
-    """RFC 5280 4.2.1.13 and 4.2.2.1: the pointers that the profile promises are there."""
-    profile = PROFILES[case.contents.kind]
-    crl = case.find(x509.CRLDistributionPoints) is not None
-    access = case.find(x509.AuthorityInformationAccess)
-    methods = {description.access_method for description in access or ()}
-    ocsp = AuthorityInformationAccessOID.OCSP in methods
+    """RFC 5280 4.2.1.13 and 4.2.2.1: the pointers that the profile promises, to where the issuer publishes."""
+    profile, access = PROFILES[case.contents.kind], case.find(x509.AuthorityInformationAccess)
+    found = {one.access_method: one.access_location.value for one in access or ()}
+    lists = case.find(x509.CRLDistributionPoints)
+    crl = [name.value for point in lists or () for name in point.full_name or ()]
+    if case.issuer is None:
+        return not found and not crl
+    pointers, wanted = case.issuer.pointers, {AuthorityInformationAccessOID.CA_ISSUERS: case.issuer.pointers.ca_issuers}
+    if profile.points_to_ocsp:
+        wanted[AuthorityInformationAccessOID.OCSP] = pointers.ocsp
+    return found == wanted and crl == ([pointers.crl] if profile.points_to_crl else [])
+
+
+def _nothing_else(case: _Case) -> bool:
+    """Only extensions that another rule looks at: one that nobody asked for is one that nobody checked."""
     no_check = case.find(x509.OCSPNoCheck) is not None
-    return (crl, ocsp, no_check) == (profile.points_to_crl, profile.points_to_ocsp, profile.no_check)
+    known = all(isinstance(extension.value, _LINTED) for extension in case.certificate.extensions)
+    return known and no_check == PROFILES[case.contents.kind].no_check
 
 
 def _critical_flags(case: _Case) -> bool:
@@ -157,7 +199,7 @@ def _critical_flags(case: _Case) -> bool:
 def _private_extensions(case: _Case) -> bool:
     """Nothing unknown but what policy put there, and that of at most 1 KiB each."""
     found = [e.value for e in case.certificate.extensions if isinstance(e.value, x509.UnrecognizedExtension)]
-    return tuple(found) == case.contents.private and all(len(e.value) <= _MAX_PRIVATE_OCTETS for e in found)
+    return tuple(found) == case.contents.private and all(len(e.value) <= MAX_OCTETS for e in found)
 
 
 CERTIFICATE_RULES: tuple[_Rule, ...] = (
@@ -173,7 +215,10 @@ CERTIFICATE_RULES: tuple[_Rule, ...] = (
     _purpose,
     _alternative_names,
     _authority_key_identifier,
+    _subject_key_identifier,
+    _name_constraints,
     _status_is_reachable,
+    _nothing_else,
     _critical_flags,
     _private_extensions,
 )
@@ -190,10 +235,13 @@ def lint_certificate(
         certificate = x509.load_der_x509_certificate(assemble(to_be_signed, _PLACEHOLDER))
         case = _Case(certificate, contents, serial, issuer, now)
         broken = next((rule for rule in CERTIFICATE_RULES if not rule(case)), None)
-    except (ValueError, x509.DuplicateExtension) as error:
+    except (ValueError, x509.DuplicateExtension, x509.InvalidVersion) as error:
         raise _failed("the bytes do not parse") from error
     if broken is not None:
         raise _failed(broken.__name__)
+    # RFC 5280 4.1.1.2: the algorithm beside the signature is the one inside.
+    if asn1.encode_der(asn1.decode_der(_TbsCertificate, to_be_signed.tbs).signature) != to_be_signed.algorithm:
+        raise _failed("signature_algorithm")
     return Linted(to_be_signed)
 
 

@@ -41,21 +41,27 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
-class CertificateRecord:
-    """An issued certificate and what became of it."""
+class Standing:
+    """What became of a serial, whether its certificate was finished or is still an intent."""
 
-    id: int
     intent: Intent
-    der: bytes
-    x5t: Thumbprint
     revoked_at: datetime | None
     reason: str | None
 
     def state(self, now: datetime) -> str:
-        """`live`, `revoked` or `expired`, as the contract names them."""
+        """`live`, `revoked` or `expired`, as the contract names them; the last second counts as live."""
         if self.revoked_at is not None:
             return "revoked"
-        return "live" if now <= self.intent.not_after else "expired"
+        return "live" if now.replace(microsecond=0) <= self.intent.not_after else "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRecord(Standing):
+    """An issued certificate and what became of it."""
+
+    id: int
+    der: bytes
+    x5t: Thumbprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,7 @@ _INTEND = insert(certificates)
 _RECORD = (
     update(certificates)
     .where(certificates.c.issuer == bindparam("by"), certificates.c.serial == bindparam("number"))
+    .where(certificates.c.state == State.INTENDED.value)
     .values(state=State.ISSUED.value, signature=bindparam("signed"), x5t=bindparam("thumbprint"))
 )
 _LIVE_HOLDERS = (
@@ -112,10 +119,10 @@ def intend(connection: Connection, intent: Intent) -> None:
     )
 
 
-def record(connection: Connection, intent: Intent, signature: bytes, x5t: Thumbprint) -> None:
-    """Completes an intent with its verified signature."""
+def record(connection: Connection, intent: Intent, signature: bytes, x5t: Thumbprint) -> bool:
+    """Completes an intent with its verified signature; False when it was completed before, which stays."""
     values = {"by": intent.issuer, "number": intent.serial.octets, "signed": signature, "thumbprint": x5t.digest}
-    connection.execute(_RECORD, values)
+    return connection.execute(_RECORD, values).rowcount == 1
 
 
 def live_holders(connection: Connection, key: Thumbprint, now: datetime) -> list[tuple[Kind, str | None, str]]:
@@ -128,6 +135,12 @@ def unfinished(connection: Connection) -> list[Intent]:
     """Intents without a result: a crash or a signer's fault lies between."""
     query = select(certificates).where(certificates.c.state == State.INTENDED.value).order_by(certificates.c.id)
     return [_intent(row) for row in connection.execute(query)]
+
+
+def standing(connection: Connection, serial: Serial) -> Standing | None:
+    """What became of this serial, finished or not, or None for one that was never assigned."""
+    row = connection.execute(_assigned().where(certificates.c.serial == serial.octets)).first()
+    return None if row is None else _standing(row)
 
 
 def by_serial(connection: Connection, serial: Serial) -> CertificateRecord | None:
@@ -172,19 +185,19 @@ def page(
     return [_record(row) for row in connection.execute(query)]
 
 
-def revocable(connection: Connection, wanted: Filter, now: datetime) -> list[CertificateRecord]:
-    """Every certificate of the filter that is neither revoked nor expired, oldest first."""
-    query = _narrowed(_issued(), wanted, now).where(revocations.c.serial.is_(None), certificates.c.not_after >= now)
-    return [_record(row) for row in connection.execute(query.order_by(certificates.c.id))]
+def revocable(connection: Connection, wanted: Filter, now: datetime) -> list[Standing]:
+    """Everything of the filter that is neither revoked nor expired, oldest first; intents too."""
+    query = _narrowed(_assigned(), wanted, now).where(revocations.c.serial.is_(None), certificates.c.not_after >= now)
+    return [_standing(row) for row in connection.execute(query.order_by(certificates.c.id))]
 
 
 def _issued() -> Select[Any]:
+    return _assigned().where(certificates.c.state == State.ISSUED.value)
+
+
+def _assigned() -> Select[Any]:
     joined = and_(revocations.c.issuer == certificates.c.issuer, revocations.c.serial == certificates.c.serial)
-    return (
-        select(certificates, revocations.c.revoked_at, revocations.c.reason)
-        .outerjoin(revocations, joined)
-        .where(certificates.c.state == State.ISSUED.value)
-    )
+    return select(certificates, revocations.c.revoked_at, revocations.c.reason).outerjoin(revocations, joined)
 
 
 def _narrowed(query: Select[Any], wanted: Filter, now: datetime) -> Select[Any]:
@@ -225,6 +238,10 @@ def _intent(row: Row[Any]) -> Intent:
         to_be_signed=ToBeSigned(row.tbs, row.algorithm),
         created_at=row.created_at,
     )
+
+
+def _standing(row: Row[Any]) -> Standing:
+    return Standing(_intent(row), row.revoked_at, row.reason)
 
 
 def _record(row: Row[Any]) -> CertificateRecord:

@@ -38,14 +38,21 @@ class Database:
         self._reader = open_engine(url, writable=False)
         self._writer = open_engine(url, writable=True)
         self._waiting: queue.Queue[_Act | None] = queue.Queue(MAX_WAITING)
+        self._closed = False
         self._thread = threading.Thread(target=self._serve, name="database-writer", daemon=True)
         self._thread.start()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection that cannot write, with one consistent view for as long as it is held."""
-        with self._reader.connect() as connection:
-            yield connection
+        """A connection that cannot write, with one consistent view for as long as it is held.
+
+        Raises `Refused(UNAVAILABLE)` when the database does not answer.
+        """
+        try:
+            with self._reader.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise Refused(Reason.UNAVAILABLE, "The database cannot be read at the moment; try again.") from error
 
     def write(self, act: Callable[[Connection], _T]) -> Future[_T]:
         """Runs `act` in the writer's next transaction; the future resolves after the commit.
@@ -54,6 +61,9 @@ class Database:
         then nothing of it is stored.
         """
         future: Future[_T] = Future()
+        if self._closed:
+            future.set_exception(Refused(Reason.UNAVAILABLE, "The authority is stopping; nothing was stored."))
+            return future
         try:
             self._waiting.put_nowait((act, future))
         except queue.Full:
@@ -62,6 +72,7 @@ class Database:
 
     def close(self) -> None:
         """Finishes what waits, then closes every connection."""
+        self._closed = True
         self._waiting.put(None)
         self._thread.join()
         self._reader.dispose()
@@ -80,7 +91,9 @@ class Database:
         item = self._waiting.get()
         batch: list[_Act] = []
         while item is not None:
-            batch.append(item)
+            # From here on nobody can cancel it: a caller who went away must not disturb the others' commit.
+            if item[1].set_running_or_notify_cancel():
+                batch.append(item)
             if len(batch) == MAX_BATCH:
                 return batch, True
             try:

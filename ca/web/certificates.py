@@ -26,7 +26,7 @@ from ca.policy.scope import Scope
 from ca.proofs import token
 from ca.refusals import Reason, Refused
 from ca.store import certificates
-from ca.store.certificates import CertificateRecord, Filter, Intent
+from ca.store.certificates import CertificateRecord, Filter, Intent, Standing
 from ca.web.bodies import Body, Limit, Time, page, rfc3339, tenant_id
 from ca.web.callers import Act, AnyCaller, Caller, Reader, Revoker, TheAuthority
 
@@ -150,7 +150,7 @@ def revoke_many(request: Request, authority: TheAuthority, who: Revoker, body: R
     return {"dry_run": body.dry_run, "count": len(serials), "serials": serials, "reason": reason.value}
 
 
-def describe(authority: Authority, record: CertificateRecord, now: datetime) -> dict[str, Any]:
+def describe(authority: Authority, record: Standing, now: datetime) -> dict[str, Any]:
     """A certificate as a list shows it."""
     intent = record.intent
     return {
@@ -165,7 +165,7 @@ def describe(authority: Authority, record: CertificateRecord, now: datetime) -> 
         "not_before": rfc3339(intent.not_before),
         "not_after": rfc3339(intent.not_after),
         "spiffe_id": _spiffe_id(authority, intent),
-        "x5t#S256": record.x5t.base64url,
+        "x5t#S256": record.x5t.base64url if isinstance(record, CertificateRecord) else None,
         "revoked_at": rfc3339(record.revoked_at),
         "reason": record.reason,
     }
@@ -255,6 +255,6 @@ def _check_may_revoke(authority: Authority, who: Caller, serial: Serial) -> None
         who.require(Act.REVOKE)
         return
     with authority.database.read() as connection:
-        record = certificates.by_serial(connection, serial)
+        record = certificates.standing(connection, serial)
     if record is None or (record.intent.tenant, record.intent.holder) != (who.tenant, who.agent):
         raise revoke.unknown()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -44,7 +45,7 @@ REVOKED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 NONCE = x509.OCSPNonce(bytes(range(32)))
 
 
-class Refusing(Exception):
+class DriverError(Exception):
     """What the dictionary raises while it is `away`: of no kind that the service knows."""
 
 
@@ -90,7 +91,7 @@ class Shelf:
 
     def _require(self) -> None:
         if self.away:
-            raise Refusing("the database went away")
+            raise DriverError("the database went away")
 
 
 @dataclass
@@ -229,7 +230,7 @@ def question(
     nonce: x509.OCSPNonce | None = None,
 ) -> bytes:
     """The DER of a request about one certificate, as another library writes it."""
-    algorithm = algorithm or hashes.SHA1()  # noqa: S303
+    algorithm = algorithm or hashes.SHA1()
     number = serial.number if isinstance(serial, Serial) else serial
     name, key = _hashed(issuer.subject.public_bytes(), algorithm), _hashed(_key_octets(issuer), algorithm)
     builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(name, key, number, algorithm)
@@ -274,10 +275,7 @@ def _name(common_name: str) -> x509.Name:
 
 
 def _usage(**true: bool) -> x509.KeyUsage:
-    names = (
-        "digital_signature content_commitment key_encipherment data_encipherment key_agreement "
-        "key_cert_sign crl_sign encipher_only decipher_only"
-    ).split()
+    names = inspect.signature(x509.KeyUsage).parameters
     return x509.KeyUsage(**{name: true.get(name, False) for name in names})
 
 

@@ -105,6 +105,7 @@ def test_what_real_clients_write(der: bytes) -> None:
         pytest.param(request(single(), before=tlv(0xA0, b"\x02\x01\x01")), id="version 2"),
         pytest.param(request(single(), before=tlv(0xA0, b"\x02\x01\xff")), id="version 0"),
         pytest.param(request(tlv(0x30, tlv(0x30, tlv(0x30), tlv(0x04, b""), tlv(0x04, b"")))), id="no serial"),
+        pytest.param(request(tlv(0x30, certificate_id(parameters=b"\x30\x00"))), id="a hash with parameters"),
         pytest.param(request(single())[:-1], id="cut"),
         pytest.param(b"\x30\x80" + request(single())[2:] + b"\x00\x00", id="indefinite length"),
         pytest.param(b"\x30\x84\xff\xff\xff\xff", id="a length of 4 GiB"),

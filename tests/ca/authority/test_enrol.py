@@ -356,7 +356,9 @@ def test_ten_threads_race_for_one_token_and_one_certificate_comes_of_it(ready: S
     assert len(set(got)) == 1
     assert same_key or len(got) == 1
     assert {outcome for outcome in outcomes if not isinstance(outcome, bytes)} <= {Reason.TOKEN_INVALID}
-    assert len(ready.issued()) == len(ready.signer.signed) == 1
+    assert len(ready.issued()) == 1
+    # Whoever comes again before the first is done finishes it: the same bytes may be signed twice, others never.
+    assert len(set(ready.signer.signed)) == 1
     assert ready.unfinished() == []
 
 

@@ -22,6 +22,9 @@ from ca.pki.signed import ToBeSigned
 from ca.refusals import Reason, Refused
 from tests.ca.pki.specimens import NOW, POINTERS, SUBJECT, Hierarchy, serial, uri
 
+POLICY = x509.CertificatePolicies([x509.PolicyInformation(x509.ObjectIdentifier("2.5.29.32.0"), None)])
+CONSTRAINTS = x509.NameConstraints([x509.UniformResourceIdentifier("agents.example")], None)
+
 
 @dataclass(frozen=True)
 class Case:
@@ -237,8 +240,16 @@ MUTATIONS: list[tuple[str, str, Callable[[Hierarchy], Case]]] = [
     ("_status_is_reachable", "no CRL", changed(without=x509.CRLDistributionPoints)),
     ("_status_is_reachable", "no AIA", changed(without=x509.AuthorityInformationAccess)),
     ("_status_is_reachable", "no OCSP", changed(extensions=access(AuthorityInformationAccessOID.CA_ISSUERS))),
-    ("_status_is_reachable", "not to be asked about", changed(added=[(x509.OCSPNoCheck(), False)])),
-    ("_status_is_reachable", "a responder to be asked about", changed(Kind.RESPONDER, without=x509.OCSPNoCheck)),
+    ("_nothing_else", "not to be asked about", changed(added=[(x509.OCSPNoCheck(), False)])),
+    ("_nothing_else", "a responder to be asked about", changed(Kind.RESPONDER, without=x509.OCSPNoCheck)),
+    ("_nothing_else", "a policy", changed(added=[(POLICY, False)])),
+    ("_subject_key_identifier", "absent", changed(without=x509.SubjectKeyIdentifier)),
+    (
+        "_subject_key_identifier",
+        "another",
+        changed(extensions={x509.SubjectKeyIdentifier: (x509.SubjectKeyIdentifier(b"k" * 20), False)}),
+    ),
+    ("_name_constraints", "on a leaf", changed(added=[(CONSTRAINTS, True)])),
     ("_critical_flags", "critical SAN", changed(extensions={x509.SubjectAlternativeName: (CRITICAL_SAN, True)})),
     (
         "_critical_flags",

@@ -1,0 +1,150 @@
+"""The database as the service sees it: each change seen, no failure fatal, one query for many."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ed448
+
+from ca.hsm import KeyKind, TokenFault
+from ca.refusals import Refused
+from ca.store.status import Good, Unknown
+from ocsp.request import parse
+from ocsp.view import POLL, RETRY, View
+from tests.ocsp.house import GOOD, NEVER_ISSUED, House, question, run
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+def test_nothing_is_known_before_the_first_look(house: House) -> None:
+    view = View(house.shelf, house.signer.adopt, house.clock)
+    assert (view.directory, view.generation, view.pause) == (None, 0, RETRY)
+    assert view.fault is not None
+
+
+def test_a_look_without_a_change_is_of_the_same_generation(house: House) -> None:
+    before, directory = house.view.generation, house.view.directory
+    house.look()
+    assert (house.view.generation, house.view.directory) == (before, directory)
+    assert house.view.pause == POLL
+
+
+def test_a_commit_begins_a_generation(house: House) -> None:
+    before = house.view.generation
+    house.shelf.commit()
+    house.look()
+    assert house.view.generation == before + 1
+
+
+def test_issuers_are_known_by_every_hash_of_a_certid(house: House) -> None:
+    directory = house.view.directory
+    assert directory is not None
+    for issuer, name in ((house.issuing, "issuing-1"), (house.root, "root-1")):
+        [asked] = parse(question(issuer, GOOD)).certificates
+        assert directory.issuers[asked.issuer].id == name
+    assert len(directory.issuers) == 8
+
+
+def test_a_database_that_goes_away_leaves_what_was_known_and_comes_back(house: House) -> None:
+    generation, directory = house.view.generation, house.view.directory
+    house.shelf.away = True
+    house.look()
+    assert house.view.fault == "The database cannot be read. Away for the moment (DriverError)."
+    assert (house.view.generation, house.view.directory) == (generation, directory)
+    assert house.view.pause == RETRY
+    with pytest.raises(Refused):
+        run(house.view.statuses("issuing-1", [GOOD]))
+    with pytest.raises(Refused):
+        run(house.view.crl("issuing-1", 0))
+    house.shelf.away = False
+    house.look()
+    assert house.view.fault is None
+    assert house.view.pause == POLL
+    # What happened meanwhile may have gone unseen, so everything is proved again.
+    assert house.view.generation == generation + 1
+
+
+def test_many_questions_are_one_query_for_each_ca(house: House) -> None:
+    async def ask() -> list[dict[object, object]]:
+        asked = [("issuing-1", [GOOD]), ("root-1", [NEVER_ISSUED]), ("issuing-1", [NEVER_ISSUED]), ("issuing-1", [])]
+        return await asyncio.gather(*(house.view.statuses(*one) for one in asked))
+
+    assert run(ask()) == [{GOOD: Good()}, {NEVER_ISSUED: Good()}, {NEVER_ISSUED: Unknown()}, {}]
+    assert house.shelf.lookups == [("issuing-1", [GOOD, NEVER_ISSUED]), ("root-1", [NEVER_ISSUED])]
+
+
+def test_a_responder_that_is_renewed_with_another_key_is_adopted(house: House) -> None:
+    key = house.signer.generate("ocsp-2", KeyKind.P384)
+    house.shelf.responders["issuing-1"] = house.certify(key)
+    house.shelf.commit()
+    house.look()
+    assert house.view.directory is not None
+    signatory = house.view.directory.signatory("issuing-1", house.now)
+    assert signatory is not None
+    assert signatory.public_key == key
+
+
+def test_a_responder_whose_key_is_not_in_the_token_signs_nothing_and_is_named(house: House) -> None:
+    def refuse(label: str, _key: object) -> None:
+        raise TokenFault(f"The key {label!r} is missing.")
+
+    view = View(house.shelf, refuse, house.clock)
+    run(view.refresh())
+    assert view.directory is not None
+    assert view.directory.signatory("issuing-1", house.now) is None
+    assert view.directory.faults(house.now) == ["The key 'OCSP of issuing-1' is missing."]
+    assert view.pause == RETRY
+
+
+def test_a_key_is_adopted_once_and_asked_for_again_after_a_refusal(house: House) -> None:
+    asked: list[str] = []
+
+    def adopt(label: str, _key: object) -> None:
+        asked.append(label)
+        if len(asked) == 1:
+            raise TokenFault("Away.")
+
+    view = View(house.shelf, adopt, house.clock)
+    for _ in range(4):
+        run(view.refresh())
+        house.shelf.commit()
+    assert len(asked) == 2
+
+
+def test_a_responder_s_certificate_that_ended_signs_nothing(house: House) -> None:
+    house.shelf.responders["issuing-1"] = house.certify(house.responder_key, timedelta(seconds=100))
+    house.shelf.commit()
+    house.look()
+    directory = house.view.directory
+    assert directory is not None
+    house.later(seconds=99)
+    assert directory.faults(house.now) == []
+    house.later(seconds=1)
+    assert directory.faults(house.now) == ["There is no responder certificate in force for issuing-1."]
+
+
+def test_an_empty_database_says_what_is_missing(house: House) -> None:
+    house.shelf.cas.clear()
+    house.shelf.commit()
+    house.look()
+    assert house.view.directory is not None
+    assert house.view.directory.faults(house.now) == ["There is no CA in the database; 'remit init' makes one."]
+
+
+def test_a_responder_of_a_kind_nobody_signs_with_does_not_stop_the_service(house: House) -> None:
+    before = house.view.directory
+    house.shelf.responders["issuing-1"] = house.certify(ed448.Ed448PrivateKey.generate().public_key())
+    house.shelf.commit()
+    house.look()
+    assert house.view.directory is before
+    assert house.view.fault is not None
+
+
+def test_closing_ends_the_thread_and_the_reader(house: House) -> None:
+    house.view.close()
+    assert house.shelf.closed
