@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ed448
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ca.hsm import KeyKind
-from ca.pki.keys import PublicKey, hash_for, verify
+from ca.pki.keys import PublicKey, hash_for, spki, verify
 from ca.refusals import Refused
 from ocsp.answer import GOOD, UNKNOWN, CertStatus, Signatory, refusal, response, response_data, revoked
 from ocsp.request import parse
@@ -127,15 +128,11 @@ def test_a_refusal_is_five_octets(status: ocsp.OCSPResponseStatus) -> None:
 
 
 def test_a_key_that_nobody_here_signs_with_is_refused() -> None:
-    from cryptography.hazmat.primitives.asymmetric import ed448
-
     with pytest.raises(Refused):
         Signatory.of(HOUSE.certify(ed448.Ed448PrivateKey.generate().public_key()))
 
 
 def _name(key: PublicKey) -> bytes:
-    from ca.pki.keys import spki
-
     return spki(key)
 
 

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from ca.identifiers import Serial
 from ca.store.issuers import PublishedCrl
 from ca.store.status import Good, Revoked
-from ocsp import app as app_module
 from ocsp.request import MAX_OCTETS
 from ocsp.spelling import MAX_CHARACTERS
 from tests.ocsp.house import GOOD, NEVER_ISSUED, NONCE, House, question, run
@@ -252,15 +251,6 @@ def test_one_who_goes_away_is_not_waited_for(house: House) -> None:
 
     assert talk(house, post_scope(), receive)[0]["status"] == 200
     assert house.outcomes() == {"malformed": 1}
-
-
-def test_one_who_stalls_is_not_waited_for(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app_module, "_BODY_PATIENCE", 0.01)
-
-    async def receive() -> Any:
-        await asyncio.sleep(60)
-
-    assert talk(house, post_scope(), receive)[0]["status"] == 200
 
 
 def test_the_life_of_the_server(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
