@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.x509 import ocsp
 
+from tests.ocsp.house import NONCE, question
 from tests.world import CHECKOUT, World, free_port
 
 
@@ -82,3 +85,29 @@ def test_without_a_ceremony_it_waits_and_says_what_for(world: World, tmp_path: P
     assert parts["signer"]["ready"]
     server.send_signal(signal.SIGTERM)
     assert server.wait(20) == 0
+
+
+def test_alone_with_its_token_pulled_it_gives_what_it_holds_and_recovers(tmp_path: Path) -> None:
+    """Nothing runs beside it: neither the authority nor, for a while, the token."""
+    world = World(tmp_path).init()
+    server, _ = launch(world, tmp_path)
+    assert ready(world.status_url)["status"] == "ready"
+    leaf, issuing = x509.load_pem_x509_certificates((world.home / "operators" / "admin" / "tls.crt").read_bytes())[:2]
+    kept, fresh = question(issuing, leaf.serial_number), question(issuing, leaf.serial_number, nonce=NONCE)
+    token, away = world.home / "token", world.home / "away"
+    assert _said(world, kept) == _said(world, fresh) == "GOOD"
+    token.rename(away)
+    assert (_said(world, kept), _said(world, fresh)) == ("GOOD", "TRY_LATER")
+    away.rename(token)
+    deadline = time.monotonic() + 5
+    while _said(world, fresh) != "GOOD":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(20) == 0
+
+
+def _said(world: World, der: bytes) -> str:
+    with urllib.request.urlopen(f"{world.status_url}/ocsp", der, timeout=10) as answer:
+        read = ocsp.load_der_ocsp_response(answer.read())
+    return read.certificate_status.name if read.response_status.value == 0 else read.response_status.name
