@@ -149,6 +149,36 @@ certificates = Table(
     Index(None, "key_sha256"),
 )
 
+# A request that was answered once: sent again with the same key, it gets the same certificate.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("sha256", LargeBinary, primary_key=True),
+    Column("request_sha256", LargeBinary, nullable=False),
+    Column("serial", LargeBinary, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Index(None, "expires_at"),
+)
+
+# Keys, by the SHA-256 of their SubjectPublicKeyInfo, that are never certified (again).
+blocked_keys = Table(
+    "blocked_keys",
+    metadata,
+    Column("key_sha256", LargeBinary, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("blocked_at", Instant, nullable=False),
+    Column("blocked_by", Text, nullable=False),
+)
+
+# Who draws serials that begin with which octet, and until when.
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("octet", Integer, primary_key=True, autoincrement=False),
+    Column("holder", Text, nullable=False),
+    Column("leased_until", Instant, nullable=False),
+)
+
 revocations = Table(
     "revocations",
     metadata,
