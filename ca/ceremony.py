@@ -59,9 +59,12 @@ async def hold(settings: Settings) -> Issuer:
         foundation = Foundation(database, signer, names, settings.status_url, assembly.clock, os.urandom)
         root, issuer = _hierarchy(foundation)
         authority = assembly.authority(settings, database, signer, root, issuer)
-        await _responder(authority)
-        await _admin(settings, authority)
-        await publish.publish(authority)
+        try:
+            await _responder(authority)
+            await _admin(settings, authority)
+            await publish.publish(authority)
+        finally:
+            authority.close()
         return root
     finally:
         signer.close()

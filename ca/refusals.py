@@ -19,6 +19,7 @@ class Reason(StrEnum):
     NOT_FOUND = "not-found"
     METHOD_NOT_ALLOWED = "method-not-allowed"
     CONFLICT = "conflict"
+    IDEMPOTENCY_MISMATCH = "idempotency-mismatch"
     # Who asks.
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"

@@ -50,7 +50,10 @@ async def serve(settings: Settings) -> None:
         signer.start()
         assembly.adopt(signer, root, issuer)
         authority = assembly.authority(settings, database, signer, root, issuer)
-        await _run(settings, authority)
+        try:
+            await _run(settings, authority)
+        finally:
+            authority.close()
     finally:
         signer.close()
         database.close()

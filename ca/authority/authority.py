@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from ca.authority.line import Line
 from ca.hsm import Signer
 from ca.identifiers import TrustDomain
 from ca.pki.certificate import Issuer
@@ -24,7 +25,10 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """Handed to every verb. `clock` gives aware UTC; `random` gives that many octets."""
+    """Handed to every verb. `clock` gives aware UTC; `random` gives that many octets. Close it at the end.
+
+    All its certificates are made on its `line`.
+    """
 
     database: Database
     signer: Signer
@@ -39,3 +43,11 @@ class Authority:
     clock: Callable[[], datetime]
     random: Callable[[int], bytes]
     replica: int = 1
+    line: Line = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "line", Line(self))
+
+    def close(self) -> None:
+        """Finishes the certificates that were asked for; the database and the signer stay open."""
+        self.line.close()

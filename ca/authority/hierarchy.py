@@ -21,7 +21,7 @@ from ca.pki.keys import PublicKey
 from ca.pki.profile import Kind
 from ca.store import audit, certificates, issuers
 from ca.store.audit import Entry
-from ca.store.certificates import Intent
+from ca.store.certificates import Intent, Result
 from ca.store.issuers import IssuerRecord
 from ca.store.transaction import Connection, Database
 
@@ -113,8 +113,8 @@ def _make(
 
 def _store(connection: Connection, made: _Made, root: Issuer, now: datetime) -> None:
     issuers.add(connection, IssuerRecord(made.issuer.id, made.intent.kind, made.issuer.id, made.der, now))
-    certificates.intend(connection, made.intent)
-    certificates.record(connection, made.intent, made.signature, Thumbprint.of(made.der))
+    certificates.intend(connection, [made.intent])
+    certificates.record(connection, [Result(made.intent, made.signature, Thumbprint.of(made.der))])
     detail = {"kind": made.intent.kind.value, "subject": made.issuer.certificate.subject.rfc4514_string()}
     entry = Entry(now, "ceremony", "certificate.issue", "granted", serial=str(made.intent.serial), detail=detail)
     audit.append(connection, entry)

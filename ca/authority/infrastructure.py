@@ -6,12 +6,14 @@ has to change.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
 
 from ca.authority.authority import Authority
-from ca.authority.issuance import Decision, Issued, issue
+from ca.authority.issuance import Decision, Issued
 from ca.pki import keys, profile
 from ca.pki.certificate import Contents, Holder
 from ca.pki.keys import PublicKey
@@ -21,6 +23,14 @@ from ca.store.transaction import Connection
 
 RESPONDER_LIFETIME = timedelta(days=7)
 SERVER_LIFETIME = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    kind: Kind
+    holder: Holder
+    name: str
+    lifetime: timedelta
 
 
 async def ensure_responder(authority: Authority, public_key: PublicKey) -> bytes:
@@ -57,11 +67,17 @@ async def _ensure(authority: Authority, kind: Kind, holder: Holder, name: str, l
 
 
 async def _issue(authority: Authority, kind: Kind, holder: Holder, name: str, lifetime: timedelta) -> Issued:
-    def decide(_connection: Connection, now: datetime) -> Decision:
-        validity = profile.validity(now, lifetime, authority.issuer.certificate.not_valid_after_utc)
-        return Decision(Contents(kind, holder, validity), holder=name, actor="authority")
+    return await authority.line.issue(_decide, _Wanted(kind, holder, name, lifetime))
 
-    return await issue(authority, decide)
+
+def _decide(
+    authority: Authority, _connection: Connection, wanted: Sequence[_Wanted], now: datetime
+) -> Sequence[Decision]:
+    ends = authority.issuer.certificate.not_valid_after_utc
+    return [
+        Decision(Contents(one.kind, one.holder, profile.validity(now, one.lifetime, ends)), one.name, actor="authority")
+        for one in wanted
+    ]
 
 
 def _is_due(der: bytes, holder: Holder, now: datetime) -> bool:

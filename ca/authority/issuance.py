@@ -1,42 +1,59 @@
-"""One certificate, from a decision to its bytes: intent, signature, result. Recovery is the same function.
+"""Certificates, from decisions to bytes, many at once: intent, signature, result. Recovery is the same function.
 
     step                    persisted                           if we die after it
     1 intend (transaction)  the exact TBS and its serial, the   start-up finds the intent and goes on with
-                            proof spent, the audit entry        step 2; it is revocable and never good
+                            proof spent, the idempotency key,   step 2; it is revocable and never good
+                            the audit entry
     2 sign (token)          nothing                             as after 1: the key may have signed, the row
                                                                 says so, and signing once more is harmless
     3 record (transaction)  the verified signature, the audit   the certificate stands; a repeated request
                             entry                               with the same proof and key gets it
 
-Requests that arrive together share the transactions of 1 and 3 and the hop of 2, because the
-writer and the signer each take all that waits for them.
+What goes wrong with one request of a batch is that request's outcome; what goes wrong with the
+batch is raised. The order of the steps, and who waits for whom, is `ca.authority.line`.
 """
 
 from __future__ import annotations
 
 from asyncio import wrap_future
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from ca.authority.authority import Authority
 from ca.identifiers import Serial, TenantId, Thumbprint
-from ca.pki import certificate, keys, lint, signed
+from ca.pki import certificate, lint, signed
 from ca.pki.certificate import Contents
 from ca.pki.lint import Linted
 from ca.refusals import Reason, Refused
-from ca.store import audit, certificates, issuers
+from ca.store import audit, certificates, idempotency, issuers, tokens
 from ca.store.audit import Entry
-from ca.store.certificates import Intent
+from ca.store.certificates import Intent, Result
+from ca.store.idempotency import Answered
 from ca.store.transaction import Connection
+
+if TYPE_CHECKING:
+    from ca.authority.authority import Authority
+
+BATCH = 128
+"""Certificates of one transaction and one hop to the signer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """A request's idempotency key, by the digest of holder and key, and the digest of what it asked for."""
+
+    key: Thumbprint
+    request: Thumbprint
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What policy decided to certify, and what the registry keeps of it beside the certificate.
 
-    `spend` uses up the proof, in the transaction of the intent; it raises `Refused` when another was quicker.
+    `token` is the proof that is spent on it, and `alongside` whatever else must be stored with the
+    intent or not at all; both happen in its transaction.
     """
 
     contents: Contents
@@ -44,12 +61,27 @@ class Decision:
     actor: str
     tenant: TenantId | None = None
     task: str | None = None
-    spend: Callable[[Connection, Serial], None] | None = None
+    token: Thumbprint | None = None
+    idempotency: Idempotency | None = None
+    alongside: Callable[[Connection], None] | None = None
     detail: dict[str, Any] = field(default_factory=dict)
 
 
-Decide = Callable[[Connection, datetime], Decision]
-"""Reads what it needs inside the transaction of the intent, so that nothing can change in between."""
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The request was made before: it gets that certificate, if it stands and is for this key, or the refusal."""
+
+    serial: Serial
+    key: Thumbprint
+    otherwise: Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """Policy said no. `entry` is for the audit log, unless a stranger asked."""
+
+    refusal: Refused
+    entry: Entry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,88 +97,183 @@ class Issued:
         return Thumbprint.of(self.der)
 
 
-async def issue(authority: Authority, decide: Decide) -> Issued:
-    """Issues one certificate from this authority's issuing CA.
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """An intent and the signature over it, verified; not yet recorded."""
 
-    Raises `Refused`; after a refusal nothing was signed, or what was signed stays recorded and never good.
+    issued: Issued
+    signature: bytes
+
+
+Verdict = Decision | Earlier | Denied
+Outcome = Intent | Issued | Refused
+
+Desk = Callable[["Authority", Connection, Sequence[Any], datetime], Sequence[Verdict]]
+"""Decides on requests of one kind, inside the transaction of their intents: nothing can change in between."""
+
+
+def intend(authority: Authority, desk: Desk, requests: Sequence[Any], connection: Connection) -> list[Outcome]:
+    """Step 1. What it stores is byte for byte what step 2 hands to the signer.
+
+    Raises `Refused(CONFLICT)` or `IntegrityError` when another was quicker with one of them: nothing is stored.
     """
-    intent = await wrap_future(authority.database.write(lambda connection: _intend(authority, connection, decide)))
-    return await finish(authority, intent)
+    now = authority.clock()
+    verdicts = desk(authority, connection, requests, now)
+    taken = _keys_of_others(connection, verdicts, now)
+    drafts = [_draft(authority, connection, verdict, taken, now) for verdict in verdicts]
+    _store(connection, [draft for draft in drafts if isinstance(draft, _Draft)], now)
+    denied = [verdict.entry for verdict in verdicts if isinstance(verdict, Denied) and verdict.entry is not None]
+    audit.append(connection, *denied)
+    return [draft.intent if isinstance(draft, _Draft) else draft for draft in drafts]
+
+
+def sign(authority: Authority, intents: Sequence[Intent]) -> list[Sealed | Refused]:
+    """Step 2, in one hop. A signature that does not verify is withheld, and its key is not trusted until proven.
+
+    Blocks. Raises `Refused(UNAVAILABLE)` when the signer cannot sign: nothing was signed, as far as it knows.
+    """
+    key = authority.issuer.public_key
+    signatures = authority.signer.sign(key, [intent.to_be_signed.tbs for intent in intents]).result()
+    if len(signatures) != len(intents):
+        signatures = [b""] * len(intents)
+    return [_seal(authority, intent, signature) for intent, signature in zip(intents, signatures, strict=True)]
+
+
+def record(authority: Authority, sealed: Sequence[Sealed], connection: Connection) -> list[Issued]:
+    """Step 3. Of several that finish one intent, the first is recorded and all return what it recorded."""
+    now = authority.clock()
+    results = [Result(one.issued.intent, one.signature, one.issued.x5t) for one in sealed]
+    recorded = certificates.record(connection, results)
+    entries = [
+        _entry(now, "authority", "certificate.issue", result.intent, {"x5t#S256": result.x5t.base64url})
+        for result in results
+        if result.intent.serial in recorded
+    ]
+    audit.append(connection, *entries)
+    return [
+        one.issued if one.issued.intent.serial in recorded else _recorded(connection, one.issued.intent)
+        for one in sealed
+    ]
+
+
+def suspect(authority: Authority, intents: Sequence[Intent], connection: Connection) -> None:
+    """Marks what the signer answered wrongly: no such certificate leaves, and its serial is known."""
+    now = authority.clock()
+    certificates.suspect(connection, intents)
+    audit.append(connection, *[_entry(now, "authority", "certificate.suspect", intent, {}) for intent in intents])
 
 
 async def recover(authority: Authority) -> list[Issued]:
     """Finishes what a crash left between intent and result. Runs before the first request is taken."""
     with authority.database.read() as connection:
         left = certificates.unfinished(connection)
-    return [await finish(authority, intent) for intent in left]
+    finished: list[Issued] = []
+    for start in range(0, len(left), BATCH):
+        sealed = [one for one in sign(authority, left[start : start + BATCH]) if isinstance(one, Sealed)]
+        finished += await wrap_future(authority.database.write(partial(record, authority, sealed)))
+    return finished
 
 
-def _intend(authority: Authority, connection: Connection, decide: Decide) -> Intent:
-    """Step 1. What it stores is byte for byte what step 2 hands to the signer."""
-    now = authority.clock()
-    decision = decide(connection, now)
-    _refuse_shared_key(connection, decision, now)
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    intent: Intent
+    decision: Decision
+
+
+def _draft(
+    authority: Authority, connection: Connection, verdict: Verdict, taken: set[Thumbprint], now: datetime
+) -> _Draft | Issued | Intent | Refused:
+    match verdict:
+        case Denied():
+            return verdict.refusal
+        case Earlier():
+            return _earlier(connection, verdict, now)
+    key = verdict.contents.holder.key_thumbprint
+    if key in taken:
+        return Refused(Reason.KEY_REFUSED, "This key cannot be certified; make a new one.")
     serial = Serial.assign(authority.replica, authority.random(18))
-    linted = _draft(authority, decision.contents, serial, now)
+    try:
+        linted = _lint(authority, verdict.contents, serial, now)
+    except Refused as refusal:
+        return refusal
+    validity = verdict.contents.validity
     intent = Intent(
         issuer=authority.issuer.id,
         serial=serial,
-        kind=decision.contents.kind,
-        tenant=decision.tenant,
-        holder=decision.holder,
-        task=decision.task,
-        key=keys.thumbprint(decision.contents.holder.public_key),
-        not_before=decision.contents.validity.not_before,
-        not_after=decision.contents.validity.not_after,
+        kind=verdict.contents.kind,
+        tenant=verdict.tenant,
+        holder=verdict.holder,
+        task=verdict.task,
+        key=key,
+        not_before=validity.not_before,
+        not_after=validity.not_after,
         crl_shard=issuers.ONLY_SHARD,
         to_be_signed=linted.to_be_signed,
         created_at=now,
     )
-    if decision.spend is not None:
-        decision.spend(connection, serial)
-    certificates.intend(connection, intent)
-    audit.append(connection, _entry(now, decision.actor, "certificate.intend", intent, decision.detail))
-    return intent
+    return _Draft(intent, verdict)
 
 
-def _refuse_shared_key(connection: Connection, decision: Decision, now: datetime) -> None:
-    """A key that another identity holds a live certificate for is refused: two identities must not share one."""
-    own = (decision.contents.kind, decision.tenant, decision.holder)
-    key = keys.thumbprint(decision.contents.holder.public_key)
-    if any(holder != own for holder in certificates.live_holders(connection, key, now)):
-        raise Refused(Reason.KEY_REFUSED, "This key cannot be certified; make a new one.")
-
-
-def _draft(authority: Authority, contents: Contents, serial: Serial, now: datetime) -> Linted:
+def _lint(authority: Authority, contents: Contents, serial: Serial, now: datetime) -> Linted:
     to_be_signed = certificate.to_be_signed(contents, serial, authority.issuer)
     return lint.lint_certificate(to_be_signed, contents, serial, authority.issuer, now)
 
 
-async def finish(authority: Authority, intent: Intent) -> Issued:
-    """Steps 2 and 3. Of several that finish one intent, the first is recorded and all return what it recorded.
+def _earlier(connection: Connection, earlier: Earlier, now: datetime) -> Outcome:
+    standing = certificates.standing(connection, earlier.serial)
+    if standing is None or standing.state(now) != "live" or standing.intent.key != earlier.key:
+        return earlier.otherwise
+    found = certificates.by_serial(connection, earlier.serial)
+    # One that a fault of the signer left unfinished is finished now.
+    return standing.intent if found is None else Issued(found.intent, found.der)
 
-    Raises `Refused`.
-    """
-    public_key = authority.issuer.public_key
-    signatures = await wrap_future(authority.signer.sign(public_key, [intent.to_be_signed.tbs]))
-    try:
-        [signature] = signatures
-        issued = Issued(intent, signed.seal(intent.to_be_signed, signature, public_key))
-    except (signed.InvalidSignature, ValueError) as error:
-        raise Refused(Reason.UNAVAILABLE, "The signer returned a signature that does not verify.") from error
-    return await wrap_future(
-        authority.database.write(lambda connection: _record(authority, connection, issued, signature))
+
+def _keys_of_others(connection: Connection, verdicts: Sequence[Verdict], now: datetime) -> set[Thumbprint]:
+    """Keys that another identity holds a live certificate for: two identities must not share one."""
+    owners = {
+        one.contents.holder.key_thumbprint: (one.contents.kind, one.tenant, one.holder)
+        for one in verdicts
+        if isinstance(one, Decision)
+    }
+    holders = certificates.live_holders(connection, owners, now) if owners else {}
+    return {key for key, found in holders.items() if any(holder != owners[key] for holder in found)}
+
+
+def _store(connection: Connection, drafts: Sequence[_Draft], now: datetime) -> None:
+    spent = {draft.decision.token: draft.intent.serial for draft in drafts if draft.decision.token is not None}
+    if not tokens.spend(connection, spent, now):
+        raise Refused(Reason.CONFLICT, "Another request was quicker.")
+    certificates.intend(connection, [draft.intent for draft in drafts])
+    answered = [
+        Answered(used.key, used.request, draft.intent.serial, draft.intent.not_after)
+        for draft in drafts
+        if (used := draft.decision.idempotency) is not None
+    ]
+    idempotency.remember(connection, answered, now)
+    for draft in drafts:
+        if draft.decision.alongside is not None:
+            draft.decision.alongside(connection)
+    audit.append(
+        connection,
+        *[_entry(now, one.decision.actor, "certificate.intend", one.intent, one.decision.detail) for one in drafts],
     )
 
 
-def _record(authority: Authority, connection: Connection, issued: Issued, signature: bytes) -> Issued:
-    if not certificates.record(connection, issued.intent, signature, issued.x5t):
-        earlier = certificates.by_serial(connection, issued.intent.serial)
-        assert earlier is not None  # noqa: S101 (an intent is never deleted, and this one was finished already)
-        return Issued(earlier.intent, earlier.der)
-    detail = {"x5t#S256": issued.x5t.base64url}
-    audit.append(connection, _entry(authority.clock(), "authority", "certificate.issue", issued.intent, detail))
-    return issued
+def _seal(authority: Authority, intent: Intent, signature: bytes) -> Sealed | Refused:
+    key = authority.issuer.public_key
+    try:
+        return Sealed(Issued(intent, signed.seal(intent.to_be_signed, signature, key)), signature)
+    except (signed.InvalidSignature, ValueError) as error:
+        authority.signer.distrust(key, f"It returned a wrong signature over certificate {intent.serial}.")
+        refusal = Refused(Reason.UNAVAILABLE, "The signer returned a signature that does not verify.")
+        refusal.__cause__ = error
+        return refusal
+
+
+def _recorded(connection: Connection, intent: Intent) -> Issued:
+    earlier = certificates.by_serial(connection, intent.serial)
+    assert earlier is not None  # noqa: S101 (an intent is never deleted, and this one was finished already)
+    return Issued(earlier.intent, earlier.der)
 
 
 def _entry(now: datetime, actor: str, action: str, intent: Intent, detail: dict[str, Any]) -> Entry:

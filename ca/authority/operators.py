@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from cryptography import x509
 
 from ca.authority.authority import Authority
-from ca.authority.issuance import Decision, Issued, issue
-from ca.identifiers import OperatorName, Serial, SpiffeId
+from ca.authority.issuance import Decision, Issued
+from ca.identifiers import OperatorName, SpiffeId
 from ca.pki import csr, keys, profile
 from ca.pki.certificate import Contents, Holder
 from ca.pki.csr import CertificateRequest
@@ -22,18 +24,22 @@ from ca.store.transaction import Connection
 LIFETIME = timedelta(days=90)
 
 
+@dataclass(frozen=True, slots=True)
+class _Credential:
+    """What an operator is certified for. `new` is stored with the intent or not at all."""
+
+    name: OperatorName
+    holder: Holder
+    actor: str
+    new: Operator | None = None
+
+
 async def add(
     authority: Authority, name: OperatorName, role: Role, request: CertificateRequest, actor: str
 ) -> tuple[Operator, Issued]:
     """Registers an operator and certifies the key. Raises `Refused(CONFLICT)` when the name is taken."""
     operator = Operator(name, role, authority.clock().replace(microsecond=0))
-
-    def register(connection: Connection, _serial: Serial) -> None:
-        operators.add(connection, operator)
-        detail = {"name": name, "role": role.value}
-        audit.append(connection, Entry(operator.created_at, actor, "operator.add", "granted", detail=detail))
-
-    return operator, await _certify(authority, name, request, actor, register)
+    return operator, await _certify(authority, name, request, actor, operator)
 
 
 async def renew(authority: Authority, name: OperatorName, request: CertificateRequest, actor: str) -> Issued:
@@ -42,23 +48,32 @@ async def renew(authority: Authority, name: OperatorName, request: CertificateRe
 
 
 async def _certify(
-    authority: Authority,
-    name: OperatorName,
-    request: CertificateRequest,
-    actor: str,
-    register: Callable[[Connection, Serial], None] | None,
+    authority: Authority, name: OperatorName, request: CertificateRequest, actor: str, new: Operator | None
 ) -> Issued:
     keys.admit(request.public_key, rsa_allowed=authority.rsa_allowed)
     spiffe_id = SpiffeId.operator(authority.names.trust_domain, name)
     subject = profile.operator_subject(authority.names.organisation, name)
     csr.check_identity(request, subject, spiffe_id)
+    holder = Holder(subject, request.public_key, (x509.UniformResourceIdentifier(spiffe_id.uri),))
+    return await authority.line.issue(_decide, _Credential(name, holder, actor, new))
 
-    def decide(_connection: Connection, now: datetime) -> Decision:
-        contents = Contents(
-            kind=Kind.OPERATOR,
-            holder=Holder(subject, request.public_key, (x509.UniformResourceIdentifier(spiffe_id.uri),)),
-            validity=profile.validity(now, LIFETIME, authority.issuer.certificate.not_valid_after_utc),
+
+def _decide(
+    authority: Authority, _connection: Connection, credentials: Sequence[_Credential], now: datetime
+) -> list[Decision]:
+    validity = profile.validity(now, LIFETIME, authority.issuer.certificate.not_valid_after_utc)
+    return [
+        Decision(
+            contents=Contents(Kind.OPERATOR, one.holder, validity),
+            holder=one.name,
+            actor=one.actor,
+            alongside=partial(_register, one.new, one.actor) if one.new else None,
         )
-        return Decision(contents, holder=name, actor=actor, spend=register)
+        for one in credentials
+    ]
 
-    return await issue(authority, decide)
+
+def _register(operator: Operator, actor: str, connection: Connection) -> None:
+    operators.add(connection, operator)
+    detail = {"name": operator.name, "role": operator.role.value}
+    audit.append(connection, Entry(operator.created_at, actor, "operator.add", "granted", detail=detail))

@@ -13,7 +13,7 @@ from ca.authority import tasks
 from ca.authority.authority import Authority
 from ca.authority.publish import LISTS, publish
 from ca.refusals import Refused
-from ca.store import issuers, tokens
+from ca.store import idempotency, issuers, tokens
 from ca.store.issuers import PublishedCrl
 
 ROUND = 5.0
@@ -66,8 +66,9 @@ class Upkeep:
         ended = await asyncio.to_thread(tasks.expire, self._authority)
         if any(one.revoked for one in ended):
             self._revoked.set()
-        before = self._authority.clock() - _TOKENS_KEPT
-        self._authority.database.write(lambda connection: tokens.forget(connection, before))
+        now = self._authority.clock()
+        self._authority.database.write(lambda connection: tokens.forget(connection, now - _TOKENS_KEPT))
+        self._authority.database.write(lambda connection: idempotency.forget(connection, now))
 
     def _is_due(self) -> bool:
         """Whether a list is in the second quarter of its life, or there is none yet."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, TypeVar
+from functools import lru_cache
+from typing import Annotated, Any, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat import asn1
@@ -25,12 +26,11 @@ from ca.pki.signed import ToBeSigned, assemble
 from ca.refusals import Reason, Refused
 
 _PLACEHOLDER = b"\x00"
-_CRITICAL = (x509.BasicConstraints, x509.KeyUsage, x509.NameConstraints)
-_LINTED = (
-    *_CRITICAL,
+_CRITICAL = frozenset({x509.BasicConstraints, x509.KeyUsage, x509.NameConstraints})
+_LINTED = _CRITICAL | {
     *(x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier, x509.ExtendedKeyUsage, x509.SubjectAlternativeName),
     *(x509.AuthorityInformationAccess, x509.CRLDistributionPoints, x509.OCSPNoCheck, x509.UnrecognizedExtension),
-)
+}
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 
@@ -41,28 +41,11 @@ class Linted:
     to_be_signed: ToBeSigned
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """What a rule about a certificate looks at."""
-
-    certificate: x509.Certificate
-    contents: Contents
-    serial: Serial
-    issuer: Issuer | None
-    now: datetime
-
-    def find(self, kind: type[_Extension]) -> _Extension | None:
-        for extension in self.certificate.extensions:
-            if isinstance(extension.value, kind):
-                return extension.value
-        return None
-
-
 @asn1.sequence
 class _TbsCertificate:
     """RFC 5280 4.1, as far as this authority's certificates have it."""
 
-    version: Annotated[asn1.TLV, asn1.Explicit(0)]
+    version: Annotated[int | None, asn1.Explicit(0)]
     serial: int
     signature: asn1.TLV
     issuer: asn1.TLV
@@ -70,6 +53,41 @@ class _TbsCertificate:
     subject: asn1.TLV
     public_key: asn1.TLV
     extensions: Annotated[asn1.TLV, asn1.Explicit(3)]
+
+
+class _Case:
+    """What a rule about a certificate looks at: the bytes, read anew, and what they should say."""
+
+    def __init__(
+        self, to_be_signed: ToBeSigned, contents: Contents, serial: Serial, issuer: Issuer | None, now: datetime
+    ) -> None:
+        self.certificate = x509.load_der_x509_certificate(assemble(to_be_signed, _PLACEHOLDER))
+        self.extensions = [(type(each.value), each) for each in self.certificate.extensions]
+        self.raw = asn1.decode_der(_TbsCertificate, to_be_signed.tbs)
+        self.algorithm = to_be_signed.algorithm
+        self.contents, self.serial, self.issuer, self.now = contents, serial, issuer, now
+        self.profile = PROFILES[contents.kind]
+        self._found: dict[type[Any], Any] = {kind: each.value for kind, each in self.extensions}
+
+    def find(self, kind: type[_Extension]) -> _Extension | None:
+        found: _Extension | None = self._found.get(kind)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _OfIssuer:
+    """What the rules compare with, of an issuer's certificate; read once for each issuer."""
+
+    name: bytes
+    spki: bytes
+    key_identifier: bytes
+
+
+@lru_cache(maxsize=16)
+def _of(issuer: Issuer) -> _OfIssuer:
+    certificate = issuer.certificate
+    identifier = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    return _OfIssuer(certificate.subject.public_bytes(), spki(issuer.public_key), identifier.digest)
 
 
 _Rule = Callable[[_Case], bool]
@@ -88,23 +106,29 @@ def _serial_is_the_one_drawn(case: _Case) -> bool:
 
 def _issuer_is_the_signer(case: _Case) -> bool:
     """RFC 5280 4.1.2.4: the issuer's name is the subject of the issuer's certificate."""
-    expected = case.issuer.certificate.subject if case.issuer else case.contents.holder.subject
-    return case.certificate.issuer == expected
+    expected = _of(case.issuer).name if case.issuer else case.contents.holder.subject.public_bytes()
+    return asn1.encode_der(case.raw.issuer) == expected
 
 
 def _subject_is_the_computed_one(case: _Case) -> bool:
     """RFC 5280 4.1.2.6: a non-empty subject, and exactly the one that policy computed."""
-    return case.certificate.subject == case.contents.holder.subject and len(list(case.certificate.subject)) > 0
+    subject = case.contents.holder.subject
+    return asn1.encode_der(case.raw.subject) == subject.public_bytes() and len(subject.rdns) > 0
 
 
 def _key_is_the_proven_one(case: _Case) -> bool:
     """RFC 5280 4.1.2.7: the SubjectPublicKeyInfo is that of the key whose possession was proven."""
-    return spki(case.certificate.public_key()) == spki(case.contents.holder.public_key)  # type: ignore[arg-type] # compared as bytes
+    return asn1.encode_der(case.raw.public_key) == case.contents.holder.spki
 
 
 def _key_is_not_the_issuers(case: _Case) -> bool:
     """A subscriber with the CA's own key could sign for the CA."""
-    return case.issuer is None or spki(case.issuer.public_key) != spki(case.contents.holder.public_key)
+    return case.issuer is None or _of(case.issuer).spki != case.contents.holder.spki
+
+
+def _algorithm_is_the_one_beside_the_signature(case: _Case) -> bool:
+    """RFC 5280 4.1.1.2: signatureAlgorithm is the one inside."""
+    return asn1.encode_der(case.raw.signature) == case.algorithm
 
 
 def _validity_is_within(case: _Case) -> bool:
@@ -117,14 +141,13 @@ def _validity_is_within(case: _Case) -> bool:
 
 def _basic_constraints(case: _Case) -> bool:
     """RFC 5280 4.2.1.9: cA and pathLenConstraint as the profile says."""
-    found, profile = case.find(x509.BasicConstraints), PROFILES[case.contents.kind]
-    wanted = x509.BasicConstraints(ca=profile.certificate_authority, path_length=profile.path_length)
-    return found == wanted
+    found, profile = case.find(x509.BasicConstraints), case.profile
+    return found is not None and (found.ca, found.path_length) == (profile.certificate_authority, profile.path_length)
 
 
 def _key_usage(case: _Case) -> bool:
     """RFC 5280 4.2.1.3: a CA signs certificates and CRLs, all others sign data, and nothing else."""
-    usage, authority = case.find(x509.KeyUsage), PROFILES[case.contents.kind].certificate_authority
+    usage, authority = case.find(x509.KeyUsage), case.profile.certificate_authority
     return usage is not None and (
         (usage.key_cert_sign, usage.crl_sign, usage.digital_signature) == (authority, authority, not authority)
         and not (usage.content_commitment or usage.key_encipherment or usage.data_encipherment or usage.key_agreement)
@@ -133,7 +156,7 @@ def _key_usage(case: _Case) -> bool:
 
 def _purpose(case: _Case) -> bool:
     """RFC 5280 4.2.1.12: exactly the profile's purpose, never anyExtendedKeyUsage."""
-    found, wanted = case.find(x509.ExtendedKeyUsage), PROFILES[case.contents.kind].purpose
+    found, wanted = case.find(x509.ExtendedKeyUsage), case.profile.purpose
     return (list(found) if found else []) == ([wanted] if wanted else [])
 
 
@@ -152,15 +175,14 @@ def _authority_key_identifier(case: _Case) -> bool:
     if case.issuer is None:
         return True
     found = case.find(x509.AuthorityKeyIdentifier)
-    wanted = case.issuer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    return found is not None and found.key_identifier == wanted.digest
+    return found is not None and found.key_identifier == _of(case.issuer).key_identifier
 
 
 def _subject_key_identifier(case: _Case) -> bool:
     """RFC 5280 4.2.1.2, method 1: SHA-1 of the key's bits."""
-    return case.find(x509.SubjectKeyIdentifier) == x509.SubjectKeyIdentifier.from_public_key(
-        case.contents.holder.public_key
-    )
+    found = case.find(x509.SubjectKeyIdentifier)
+    wanted = x509.SubjectKeyIdentifier.from_public_key(case.contents.holder.public_key)
+    return found is not None and found.digest == wanted.digest
 
 
 def _name_constraints(case: _Case) -> bool:
@@ -170,7 +192,7 @@ def _name_constraints(case: _Case) -> bool:
 
 def _status_is_reachable(case: _Case) -> bool:
     """RFC 5280 4.2.1.13 and 4.2.2.1: the pointers that the profile promises, to where the issuer publishes."""
-    profile, access = PROFILES[case.contents.kind], case.find(x509.AuthorityInformationAccess)
+    profile, access = case.profile, case.find(x509.AuthorityInformationAccess)
     found = {one.access_method: one.access_location.value for one in access or ()}
     lists = case.find(x509.CRLDistributionPoints)
     crl = [name.value for point in lists or () for name in point.full_name or ()]
@@ -185,20 +207,17 @@ def _status_is_reachable(case: _Case) -> bool:
 def _nothing_else(case: _Case) -> bool:
     """Only extensions that another rule looks at: one that nobody asked for is one that nobody checked."""
     no_check = case.find(x509.OCSPNoCheck) is not None
-    known = all(isinstance(extension.value, _LINTED) for extension in case.certificate.extensions)
-    return known and no_check == PROFILES[case.contents.kind].no_check
+    return all(kind in _LINTED for kind, _ in case.extensions) and no_check == case.profile.no_check
 
 
 def _critical_flags(case: _Case) -> bool:
     """Private extensions are never critical; basicConstraints, keyUsage and nameConstraints always are."""
-    return all(
-        extension.critical == isinstance(extension.value, _CRITICAL) for extension in case.certificate.extensions
-    )
+    return all(each.critical == (kind in _CRITICAL) for kind, each in case.extensions)
 
 
 def _private_extensions(case: _Case) -> bool:
     """Nothing unknown but what policy put there, and that of at most 1 KiB each."""
-    found = [e.value for e in case.certificate.extensions if isinstance(e.value, x509.UnrecognizedExtension)]
+    found = [each.value for kind, each in case.extensions if kind is x509.UnrecognizedExtension]
     return tuple(found) == case.contents.private and all(len(e.value) <= MAX_OCTETS for e in found)
 
 
@@ -209,6 +228,7 @@ CERTIFICATE_RULES: tuple[_Rule, ...] = (
     _subject_is_the_computed_one,
     _key_is_the_proven_one,
     _key_is_not_the_issuers,
+    _algorithm_is_the_one_beside_the_signature,
     _validity_is_within,
     _basic_constraints,
     _key_usage,
@@ -232,16 +252,12 @@ def lint_certificate(
     Raises `Refused(LINT_FAILED)` naming the rule: this is a fault of ours, never of the caller's.
     """
     try:
-        certificate = x509.load_der_x509_certificate(assemble(to_be_signed, _PLACEHOLDER))
-        case = _Case(certificate, contents, serial, issuer, now)
+        case = _Case(to_be_signed, contents, serial, issuer, now)
         broken = next((rule for rule in CERTIFICATE_RULES if not rule(case)), None)
     except (ValueError, x509.DuplicateExtension, x509.InvalidVersion) as error:
         raise _failed("the bytes do not parse") from error
     if broken is not None:
         raise _failed(broken.__name__)
-    # RFC 5280 4.1.1.2: the algorithm beside the signature is the one inside.
-    if asn1.encode_der(asn1.decode_der(_TbsCertificate, to_be_signed.tbs).signature) != to_be_signed.algorithm:
-        raise _failed("signature_algorithm")
     return Linted(to_be_signed)
 
 

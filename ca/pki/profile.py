@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -106,6 +107,7 @@ def authority_subject(organisation: str, common_name: str) -> x509.Name:
     )
 
 
+@lru_cache(maxsize=4096)
 def _subject(organisation: str, unit: str, common_name: str) -> x509.Name:
     return x509.Name(
         [

@@ -8,6 +8,7 @@ token is used, and what comes back is verified before it leaves.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from cryptography import x509
@@ -88,6 +89,11 @@ class _RecordingRsaKey(_Recorder, rsa.RSAPrivateKey):
 RecordingKey = _RecordingEllipticCurveKey | _RecordingEd25519Key | _RecordingRsaKey
 
 
+# Any builder would do: only the algorithm that the library writes beside the signature is wanted.
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_SPECIMEN = x509.CertificateRevocationListBuilder(x509.Name([]), _EPOCH, _EPOCH)
+
+
 def recording_key(public_key: PublicKey) -> RecordingKey:
     """A stand-in for the private half of `public_key` that records what a builder asks it to sign."""
     match public_key:
@@ -105,6 +111,11 @@ def draft(builder: Builder, public_key: PublicKey) -> ToBeSigned:
     unsigned = builder.sign(key, hash_for(public_key))
     algorithm = asn1.decode_der(_Signed, unsigned.public_bytes(Encoding.DER)).algorithm
     return ToBeSigned(tbs=key.recorded, algorithm=asn1.encode_der(algorithm))
+
+
+def algorithm_identifier(public_key: PublicKey) -> bytes:
+    """The AlgorithmIdentifier in DER that stands beside this key's signatures (RFC 5280 4.1.1.2)."""
+    return draft(_SPECIMEN, public_key).algorithm
 
 
 def seal(to_be_signed: ToBeSigned, signature: bytes, public_key: PublicKey) -> bytes:

@@ -11,10 +11,9 @@ from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from datetime import datetime
 
-from ca.identifiers import AgentId, Serial, TaskId, TenantId, Thumbprint
+from ca.identifiers import AgentId, TaskId, TenantId, Thumbprint
 from ca.refusals import Reason, Refused
-from ca.store import tokens
-from ca.store.transaction import Connection
+from ca.store.tokens import TokenRecord
 
 PREFIX = "remit_et_"
 RANDOM_OCTETS = 32
@@ -47,26 +46,16 @@ def hash_of(token: str) -> Thumbprint:
     return Thumbprint.of(token.encode())
 
 
-def prove(connection: Connection, token: Thumbprint, key: Thumbprint, now: datetime) -> Proven:
-    """Reads the token, without spending it. One answer for every failure: it tells a stranger nothing.
+def prove(record: TokenRecord | None, key: Thumbprint, now: datetime) -> Proven:
+    """Who holds the token of this record. One answer for every failure: it tells a stranger nothing.
 
     Raises `Refused(TOKEN_INVALID)`.
     """
-    record = tokens.find(connection, token)
     if record is None or record.spent_on is not None or record.expires_at <= now:
         raise refused()
     if record.key is not None and record.key != key:
         raise refused()
-    return Proven(tenant=record.tenant, agent=record.agent, task=record.task, token=token)
-
-
-def spend(connection: Connection, proven: Proven, serial: Serial, now: datetime) -> None:
-    """Spends the token on one certificate. Of any number of callers exactly one is not refused.
-
-    Raises `Refused(TOKEN_INVALID)`.
-    """
-    if not tokens.spend(connection, proven.token, serial, now):
-        raise refused()
+    return Proven(tenant=record.tenant, agent=record.agent, task=record.task, token=record.hash)
 
 
 def refused() -> Refused:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, tuple_, update
 
 from ca.identifiers import AgentId, TenantId
 from ca.policy.ceiling import Agent, AgentState
@@ -14,6 +15,13 @@ from ca.policy.scope import Scope
 from ca.store.tables import agents
 
 _FIND = select(agents).where(agents.c.tenant == bindparam("of_tenant"), agents.c.id == bindparam("name"))
+# Whoever would suspend one of them waits until the certificate that was decided on is stored, and then revokes it.
+_HOLD = (
+    select(agents)
+    .where(tuple_(agents.c.tenant, agents.c.id).in_(bindparam("names", expanding=True)))
+    .order_by(agents.c.tenant, agents.c.id)
+    .with_for_update(read=True)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,13 @@ def find(connection: Connection, tenant: TenantId, agent: AgentId) -> AgentRecor
     """The agent of this name, or None."""
     row = connection.execute(_FIND, {"of_tenant": tenant, "name": agent}).one_or_none()
     return None if row is None else _record(row)
+
+
+def hold(connection: Connection, names: Collection[tuple[TenantId, AgentId]]) -> dict[tuple[TenantId, AgentId], Agent]:
+    """The agents of these names that there are; nobody changes them before this transaction ends."""
+    rows = connection.execute(_HOLD, {"names": list(names)}) if names else ()
+    held = [_record(row).agent for row in rows]
+    return {(agent.tenant, agent.id): agent for agent in held}
 
 
 def page(connection: Connection, tenant: TenantId | None, after: str | None, limit: int) -> list[AgentRecord]:

@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
+from ca.store import bulk
 from ca.store.tables import audit
-
-_APPEND = insert(audit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +27,9 @@ class Entry:
     detail: dict[str, Any] = field(default_factory=dict)
 
 
-def append(connection: Connection, entry: Entry) -> None:
-    """Adds an entry; the database numbers it."""
-    connection.execute(
-        _APPEND,
+def append(connection: Connection, *entries: Entry) -> None:
+    """Adds entries, in their order; the database numbers them."""
+    rows = [
         {
             "at": entry.at,
             "actor": entry.actor,
@@ -42,8 +40,10 @@ def append(connection: Connection, entry: Entry) -> None:
             "task": entry.task,
             "serial": entry.serial,
             "detail": entry.detail,
-        },
-    )
+        }
+        for entry in entries
+    ]
+    bulk.insert_all(connection, audit, rows)
 
 
 def everything(connection: Connection) -> list[Entry]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, select, tuple_, update
 
 from ca.identifiers import Serial, TenantId, Thumbprint
 from ca.pki.profile import Kind
 from ca.pki.signed import ToBeSigned, assemble
+from ca.store import bulk
 from ca.store.tables import certificates, revocations
 
 
@@ -19,6 +21,7 @@ class State(StrEnum):
     """How far an issuance got. Only an `ISSUED` certificate is ever called good."""
 
     INTENDED = "intended"
+    SUSPECT = "suspect"
     ISSUED = "issued"
 
 
@@ -38,6 +41,15 @@ class Intent:
     crl_shard: int
     to_be_signed: ToBeSigned
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """An intent and the signature over it, verified."""
+
+    intent: Intent
+    signature: bytes
+    x5t: Thumbprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,29 +89,24 @@ class Filter:
     expires_before: datetime | None = None
 
 
-_INTEND = insert(certificates)
-_RECORD = (
-    update(certificates)
-    .where(certificates.c.issuer == bindparam("by"), certificates.c.serial == bindparam("number"))
-    .where(certificates.c.state == State.INTENDED.value)
-    .values(state=State.ISSUED.value, signature=bindparam("signed"), x5t=bindparam("thumbprint"))
-)
 _LIVE_HOLDERS = (
-    select(certificates.c.kind, certificates.c.tenant, certificates.c.holder)
+    select(certificates.c.key_sha256, certificates.c.kind, certificates.c.tenant, certificates.c.holder)
     .outerjoin(
         revocations,
         and_(revocations.c.issuer == certificates.c.issuer, revocations.c.serial == certificates.c.serial),
     )
-    .where(certificates.c.key_sha256 == bindparam("key"), certificates.c.not_after >= bindparam("now"))
-    .where(revocations.c.serial.is_(None))
+    .where(certificates.c.key_sha256.in_(bindparam("keys", expanding=True)))
+    .where(certificates.c.not_after >= bindparam("now"), revocations.c.serial.is_(None))
     .distinct()
+)
+_STORED = select(certificates.c.serial, certificates.c.x5t).where(
+    tuple_(certificates.c.issuer, certificates.c.serial).in_(bindparam("names", expanding=True))
 )
 
 
-def intend(connection: Connection, intent: Intent) -> None:
-    """Stores the intent. Raises `IntegrityError` for a serial that the issuer used before."""
-    connection.execute(
-        _INTEND,
+def intend(connection: Connection, intents: Sequence[Intent]) -> None:
+    """Stores the intents. Raises `IntegrityError`, and stores none, for a serial that the issuer used before."""
+    rows = [
         {
             "issuer": intent.issuer,
             "serial": intent.serial.octets,
@@ -115,25 +122,59 @@ def intend(connection: Connection, intent: Intent) -> None:
             "tbs": intent.to_be_signed.tbs,
             "algorithm": intent.to_be_signed.algorithm,
             "created_at": intent.created_at,
-        },
-    )
+        }
+        for intent in intents
+    ]
+    bulk.insert_all(connection, certificates, rows)
 
 
-def record(connection: Connection, intent: Intent, signature: bytes, x5t: Thumbprint) -> bool:
-    """Completes an intent with its verified signature; False when it was completed before, which stays."""
-    values = {"by": intent.issuer, "number": intent.serial.octets, "signed": signature, "thumbprint": x5t.digest}
-    return connection.execute(_RECORD, values).rowcount == 1
+def record(connection: Connection, results: Sequence[Result]) -> set[Serial]:
+    """Completes intents with their verified signatures; the serials that were completed now.
+
+    One that was completed before, by whoever else finished it, keeps what it has.
+    """
+    rows = [
+        {
+            "issuer": result.intent.issuer,
+            "serial": result.intent.serial.octets,
+            "state": State.ISSUED.value,
+            "signature": result.signature,
+            "x5t": result.x5t.digest,
+        }
+        for result in results
+    ]
+    completed = bulk.update_all(connection, certificates, ("issuer", "serial"), rows, "certificates.x5t IS NULL")
+    if completed == len(results):
+        return {result.intent.serial for result in results}
+    stored = connection.execute(_STORED, {"names": [(row["issuer"], row["serial"]) for row in rows]})
+    theirs = {row.serial: row.x5t for row in stored}
+    return {result.intent.serial for result in results if theirs[result.intent.serial.octets] == result.x5t.digest}
 
 
-def live_holders(connection: Connection, key: Thumbprint, now: datetime) -> list[tuple[Kind, str | None, str]]:
-    """Who holds an unexpired, unrevoked certificate, or the intent of one, for this key: kind, tenant and name."""
-    rows = connection.execute(_LIVE_HOLDERS, {"key": key.digest, "now": now})
-    return [(Kind(row.kind), row.tenant, row.holder) for row in rows]
+def suspect(connection: Connection, intents: Sequence[Intent]) -> None:
+    """Marks intents for which the signer returned something else than a signature of the CA over them."""
+    for intent in intents:
+        connection.execute(
+            update(certificates)
+            .where(certificates.c.issuer == intent.issuer, certificates.c.serial == intent.serial.octets)
+            .where(certificates.c.state == State.INTENDED.value)
+            .values(state=State.SUSPECT.value)
+        )
+
+
+def live_holders(
+    connection: Connection, keys: Collection[Thumbprint], now: datetime
+) -> dict[Thumbprint, list[tuple[Kind, str | None, str]]]:
+    """Who holds an unexpired, unrevoked certificate, or the intent of one, for these keys: kind, tenant and name."""
+    found: dict[Thumbprint, list[tuple[Kind, str | None, str]]] = {}
+    for row in connection.execute(_LIVE_HOLDERS, {"keys": [key.digest for key in keys], "now": now}):
+        found.setdefault(Thumbprint(row.key_sha256), []).append((Kind(row.kind), row.tenant, row.holder))
+    return found
 
 
 def unfinished(connection: Connection) -> list[Intent]:
     """Intents without a result: a crash or a signer's fault lies between."""
-    query = select(certificates).where(certificates.c.state == State.INTENDED.value).order_by(certificates.c.id)
+    query = select(certificates).where(certificates.c.state != State.ISSUED.value).order_by(certificates.c.id)
     return [_intent(row) for row in connection.execute(query)]
 
 

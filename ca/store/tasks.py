@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, tuple_, update
 
 from ca.identifiers import AgentId, TaskId, TenantId
 from ca.policy.ceiling import Principal, Task, TaskState
@@ -14,6 +15,13 @@ from ca.policy.scope import Scope
 from ca.store.tables import tasks
 
 _FIND = select(tasks).where(tasks.c.tenant == bindparam("of_tenant"), tasks.c.id == bindparam("name"))
+# Whoever would end one of them waits until the certificate that was decided on is stored, and then revokes it.
+_HOLD = (
+    select(tasks)
+    .where(tuple_(tasks.c.tenant, tasks.c.id).in_(bindparam("names", expanding=True)))
+    .order_by(tasks.c.tenant, tasks.c.id)
+    .with_for_update(read=True)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,13 @@ def find(connection: Connection, tenant: TenantId, task: TaskId) -> TaskRecord |
     """The task of this name, or None."""
     row = connection.execute(_FIND, {"of_tenant": tenant, "name": task}).one_or_none()
     return None if row is None else _record(row)
+
+
+def hold(connection: Connection, names: Collection[tuple[TenantId, TaskId]]) -> dict[tuple[TenantId, TaskId], Task]:
+    """The tasks of these names that there are; nobody changes them before this transaction ends."""
+    rows = connection.execute(_HOLD, {"names": list(names)}) if names else ()
+    held = [_record(row) for row in rows]
+    return {(record.tenant, record.task.id): record.task for record in held}
 
 
 def page(

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select
 
 from ca.identifiers import AgentId, Serial, TaskId, TenantId, Thumbprint
+from ca.store import bulk
 from ca.store.tables import enrollment_tokens as tokens
 
-_FIND = select(tokens).where(tokens.c.sha256 == bindparam("hash"))
-_SPEND = (
-    update(tokens)
-    .where(tokens.c.sha256 == bindparam("hash"), tokens.c.spent_on.is_(None))
-    .values(spent_on=bindparam("serial"), spent_at=bindparam("now"))
-)
+_FIND = select(tokens).where(tokens.c.sha256.in_(bindparam("hashes", expanding=True))).order_by(tokens.c.sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +47,30 @@ def add(connection: Connection, record: TokenRecord) -> None:
     )
 
 
-def find(connection: Connection, token: Thumbprint) -> TokenRecord | None:
-    """The token of this hash, spent or not, or None."""
-    row = connection.execute(_FIND, {"hash": token.digest}).one_or_none()
-    if row is None:
-        return None
+def find(connection: Connection, hashes: Collection[Thumbprint]) -> dict[Thumbprint, TokenRecord]:
+    """The tokens of these hashes that there are, spent or not."""
+    rows = connection.execute(_FIND, {"hashes": [one.digest for one in hashes]})
+    return {Thumbprint(row.sha256): _record(row) for row in rows}
+
+
+def spend(connection: Connection, spent: Mapping[Thumbprint, Serial], now: datetime) -> bool:
+    """Compare-and-set: True when each of these was unspent until now, whoever else tries, on whichever replica.
+
+    After False the caller rolls back.
+    """
+    rows = [{"sha256": token.digest, "spent_on": serial.octets, "spent_at": now} for token, serial in spent.items()]
+    unspent = bulk.update_all(connection, tokens, ("sha256",), rows, "enrollment_tokens.spent_on IS NULL")
+    return unspent == len(spent)
+
+
+def forget(connection: Connection, before: datetime) -> int:
+    """Deletes tokens that expired before this moment, spent or not; returns how many."""
+    return connection.execute(delete(tokens).where(tokens.c.expires_at < before)).rowcount
+
+
+def _record(row: Row[Any]) -> TokenRecord:
     return TokenRecord(
-        hash=token,
+        hash=Thumbprint(row.sha256),
         tenant=TenantId(row.tenant),
         agent=AgentId(row.agent),
         task=None if row.task is None else TaskId(row.task),
@@ -65,13 +80,3 @@ def find(connection: Connection, token: Thumbprint) -> TokenRecord | None:
         expires_at=row.expires_at,
         spent_on=None if row.spent_on is None else Serial.from_octets(row.spent_on),
     )
-
-
-def spend(connection: Connection, token: Thumbprint, serial: Serial, now: datetime) -> bool:
-    """Compare-and-set: True for exactly one caller, whoever else tries, on whichever replica."""
-    return connection.execute(_SPEND, {"hash": token.digest, "serial": serial.octets, "now": now}).rowcount == 1
-
-
-def forget(connection: Connection, before: datetime) -> int:
-    """Deletes tokens that expired before this moment, spent or not; returns how many."""
-    return connection.execute(delete(tokens).where(tokens.c.expires_at < before)).rowcount

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -23,7 +23,8 @@ from ca.refusals import Reason, Refused
 __all__ = ["Connection", "Database", "open_engine"]
 
 _T = TypeVar("_T")
-_Act = tuple[Callable[[Connection], Any], "Future[Any]"]
+Act = Callable[[Connection], _T]
+_Asked = tuple[Act[Any], "Future[Any]"]
 
 MAX_BATCH = 256
 MAX_WAITING = 4096
@@ -37,7 +38,7 @@ class Database:
         self.url = url
         self._reader = open_engine(url, writable=False)
         self._writer = open_engine(url, writable=True)
-        self._waiting: queue.Queue[_Act | None] = queue.Queue(MAX_WAITING)
+        self._waiting: queue.Queue[list[_Asked] | None] = queue.Queue(MAX_WAITING)
         self._closed = False
         self._thread = threading.Thread(target=self._serve, name="database-writer", daemon=True)
         self._thread.start()
@@ -54,21 +55,25 @@ class Database:
         except DBAPIError as error:
             raise Refused(Reason.UNAVAILABLE, "The database cannot be read at the moment; try again.") from error
 
-    def write(self, act: Callable[[Connection], _T]) -> Future[_T]:
+    def write(self, act: Act[_T]) -> Future[_T]:
         """Runs `act` in the writer's next transaction; the future resolves after the commit.
 
         It carries what `act` raised, or `Refused(UNAVAILABLE)` when too many wait or the commit failed:
         then nothing of it is stored.
         """
-        future: Future[_T] = Future()
+        return self.write_together([act])[0]
+
+    def write_together(self, acts: Sequence[Act[_T]]) -> list[Future[_T]]:
+        """Several acts in one transaction, in their order; one that raises takes nothing of the others with it."""
+        asked: list[_Asked] = [(act, Future()) for act in acts]
+        futures = [future for _, future in asked]
         if self._closed:
-            future.set_exception(Refused(Reason.UNAVAILABLE, "The authority is stopping; nothing was stored."))
-            return future
+            return _refuse(futures, "The authority is stopping; nothing was stored.")
         try:
-            self._waiting.put_nowait((act, future))
+            self._waiting.put_nowait(asked)
         except queue.Full:
-            future.set_exception(Refused(Reason.UNAVAILABLE, "Too many requests are waiting; try again in a moment."))
-        return future
+            return _refuse(futures, "Too many requests are waiting; try again in a moment.")
+        return futures
 
     def close(self) -> None:
         """Finishes what waits, then closes every connection."""
@@ -86,15 +91,14 @@ class Database:
             if not more:
                 return
 
-    def _take(self) -> tuple[list[_Act], bool]:
+    def _take(self) -> tuple[list[_Asked], bool]:
         """Waits for one act, then takes all that wait with it."""
         item = self._waiting.get()
-        batch: list[_Act] = []
+        batch: list[_Asked] = []
         while item is not None:
             # From here on nobody can cancel it: a caller who went away must not disturb the others' commit.
-            if item[1].set_running_or_notify_cancel():
-                batch.append(item)
-            if len(batch) == MAX_BATCH:
+            batch += [asked for asked in item if asked[1].set_running_or_notify_cancel()]
+            if len(batch) >= MAX_BATCH:
                 return batch, True
             try:
                 item = self._waiting.get_nowait()
@@ -102,7 +106,7 @@ class Database:
                 return batch, True
         return batch, False
 
-    def _commit(self, batch: list[_Act]) -> None:
+    def _commit(self, batch: list[_Asked]) -> None:
         done: list[tuple[Future[Any], Any]] = []
         try:
             with self._writer.begin() as connection:
@@ -125,6 +129,12 @@ class Database:
             return
         for future, result in done:
             future.set_result(result)
+
+
+def _refuse(futures: list[Future[_T]], sentence: str) -> list[Future[_T]]:
+    for future in futures:
+        future.set_exception(Refused(Reason.UNAVAILABLE, sentence))
+    return futures
 
 
 def _conflict(error: IntegrityError) -> Refused:

@@ -65,12 +65,17 @@ class RevocationsBody(Body):
 
 @router.post("/v1/certificates", status_code=201)
 async def enrol_agent(
-    request: Request, authority: TheAuthority, authorization: Annotated[str | None, Header()] = None
+    request: Request,
+    authority: TheAuthority,
+    authorization: Annotated[str | None, Header()] = None,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> Response:
-    """One certificate for one enrolment token and a CSR."""
+    """One certificate for one enrolment token and a CSR; the same one again for the same `Idempotency-Key`."""
     presented = token.hash_of(_bearer(authorization))
     raw, asked = await _request(request)
-    issued = await enrol.enrol(authority, Enrolment(presented, csr.parse(raw), asked))
+    # Before the proof of possession, which costs most: an overloaded authority says so cheaply.
+    authority.line.check_room()
+    issued = await enrol.enrol(authority, Enrolment(presented, csr.parse(raw), asked, idempotency_key))
     chain = pem(issued.der) + authority.issuer.certificate.public_bytes(Encoding.PEM).decode()
     if PEM_CHAIN in request.headers.get("accept", ""):
         return PlainTextResponse(chain, 201, {"Cache-Control": "no-store"}, media_type=PEM_CHAIN)

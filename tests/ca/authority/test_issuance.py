@@ -36,7 +36,7 @@ def decision(stage: Stage, **changes: object) -> Decision:
 
 
 def issue(stage: Stage, made: Decision | None = None) -> issuance.Issued:
-    return run(issuance.issue(stage.authority, lambda _connection, _now: made or decision(stage)))
+    return run(stage.authority.line.issue(lambda *_: [made or decision(stage)], None))
 
 
 def stored(intent: Intent) -> Intent:
@@ -90,11 +90,21 @@ def test_a_hundred_serials_differ(stage: Stage) -> None:
     assert all(len(serial.octets) == 19 for serial in drawn)
 
 
-def test_a_collision_of_serials_is_refused_before_anything_is_signed(stage: Stage) -> None:
-    """Case 5: the first certificate keeps its serial."""
+def test_a_collision_of_serials_is_drawn_again_before_anything_is_signed(stage: Stage) -> None:
+    """Case 5: the first certificate keeps its serial, the second gets another."""
+    draws = iter([bytes(18), bytes(18), bytes(18), b"another serial, 18"])
+    stage.authority = stage.over(stage.database, random=lambda _: next(draws))
+    first, second = issue(stage), issue(stage)
+    assert second.intent.serial == Serial.assign(1, b"another serial, 18")
+    assert stage.record(first).der == first.der
+    assert stage.signer.signed == [one.intent.to_be_signed.tbs for one in (first, second)]
+
+
+def test_a_source_of_randomness_that_is_stuck_signs_nothing(stage: Stage) -> None:
+    """Case 5."""
     stage.authority = stage.over(stage.database, random=bytes)
     first = issue(stage)
-    refusal(stage)
+    assert refusal(stage).reason is Reason.CONFLICT
     assert len(stage.signer.signed) == 1
     assert stage.record(first).der == first.der
 
@@ -157,24 +167,22 @@ def test_a_signature_by_another_key_or_over_other_bytes_is_withheld(stage: Stage
 
 def test_a_lint_failure_signs_nothing_and_stores_nothing(stage: Stage) -> None:
     """Case 6: no signature, no row, and the proof is not spent."""
-    spent: list[Serial] = []
+    stored: list[Connection] = []
     sound = decision(stage)
     past = profile.Validity(stage.clock() - timedelta(days=2), stage.clock() - timedelta(days=1))
-    made = replace(
-        sound, contents=replace(sound.contents, validity=past), spend=lambda _connection, serial: spent.append(serial)
-    )
+    made = replace(sound, contents=replace(sound.contents, validity=past), alongside=stored.append)
     assert refusal(stage, made).reason is Reason.LINT_FAILED
     assert stage.signer.signed == []
     assert stage.unfinished() == []
-    assert spent == []
+    assert stored == []
     assert stage.audited("certificate.intend") == []
 
 
-def test_a_proof_that_cannot_be_spent_signs_nothing(stage: Stage) -> None:
-    def spend(_connection: Connection, _serial: Serial) -> None:
-        raise Refused(Reason.TOKEN_INVALID, "Another was quicker.")
+def test_what_cannot_be_stored_alongside_signs_nothing(stage: Stage) -> None:
+    def alongside(_connection: Connection) -> None:
+        raise Refused(Reason.CONFLICT, "Another was quicker.")
 
-    assert refusal(stage, decision(stage, spend=spend)).reason is Reason.TOKEN_INVALID
+    assert refusal(stage, decision(stage, alongside=alongside)).reason is Reason.CONFLICT
     assert stage.signer.signed == []
     assert stage.unfinished() == []
 
@@ -239,8 +247,7 @@ def test_a_crash_in_the_first_transaction_leaves_the_token_whole(ready: Stage) -
     with pytest.raises(Refused):
         run(enrol(ready.authority, Enrolment(token, request(key), Asked())))
     with ready.database.read() as connection:
-        kept = tokens.find(connection, token)
-    assert kept is not None
+        [kept] = tokens.find(connection, [token]).values()
     assert kept.spent_on is None
     assert ready.enrol(token, key)
 

@@ -39,7 +39,7 @@ def test_a_token_is_made_and_only_its_digest_kept(ready: Stage, key: Thumbprint 
     text, record = create(ready, key=key)
     now = ready.clock().replace(microsecond=0)
     with ready.database.read() as connection:
-        assert store.find(connection, proof.hash_of(text)) == record
+        assert store.find(connection, [proof.hash_of(text)]) == {proof.hash_of(text): record}
     assert record == TokenRecord(proof.hash_of(text), TENANT, AGENT, TASK, key, "ops", now, now + timedelta(minutes=5))
     [entry] = ready.audited("token.create")
     assert entry.detail == {"expires_at": record.expires_at.isoformat(), "bound_to_key": key is not None}

@@ -108,7 +108,7 @@ def test_old_tokens_are_forgotten(ready: Stage) -> None:
 
     def forgotten() -> bool:
         with ready.database.read() as connection:
-            return tokens.find(connection, token) is None
+            return tokens.find(connection, [token]) == {}
 
     kept(ready, forgotten)
 

@@ -12,10 +12,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from ca.hsm import KeyKind
 from ca.pki import certificate
-from ca.pki.certificate import Contents, Holder
+from ca.pki.certificate import Contents, Holder, Issuer
 from ca.pki.extensions import AgentTask
 from ca.pki.keys import spki
 from ca.pki.profile import PROFILES, Kind, Validity
+from ca.pki.signed import ToBeSigned, assemble, draft
 from tests.ca.pki.specimens import POINTERS, SPIFFE, TASK, Hierarchy, serial
 
 ALWAYS = {"basic_constraints": True, "key_usage": True, "key_identifier": False}
@@ -177,3 +178,37 @@ def test_an_end_entity_without_names_has_no_empty_extension(hierarchy: Hierarchy
         type(each.value) for each in hierarchy.issue(Contents(Kind.RESPONDER, holder, contents.validity)).extensions
     }
     assert x509.SubjectAlternativeName not in found
+
+
+def built(kind: Kind, issuer: Issuer | None, of: x509.Certificate) -> ToBeSigned:
+    """The same certificate by the library's own builder."""
+    builder = (
+        x509.CertificateBuilder(of.issuer, of.subject, of.public_key(), of.serial_number)
+        .not_valid_before(of.not_valid_before_utc)
+        .not_valid_after(of.not_valid_after_utc)
+    )
+    for extension in of.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    return draft(builder, issuer.public_key if issuer else of.public_key())  # type: ignore[arg-type] # it is ours
+
+
+@pytest.mark.parametrize("authority", [KeyKind.P256, KeyKind.P384, KeyKind.ED25519, KeyKind.RSA_2048])
+@pytest.mark.parametrize("kind", Kind)
+def test_byte_for_byte_what_the_librarys_builder_makes(kind: Kind, authority: KeyKind) -> None:
+    hierarchy = Hierarchy(authority)
+    issuer = {Kind.ROOT: None, Kind.ISSUING: hierarchy.root}.get(kind, hierarchy.issuer)
+    contents = hierarchy.contents(kind)
+    ours = certificate.to_be_signed(contents, serial(7), issuer)
+    parsed = x509.load_der_x509_certificate(assemble(ours, b"\x00"))
+    assert ours == built(kind, issuer, parsed) if issuer else ours.tbs == built(kind, issuer, parsed).tbs
+
+
+@pytest.mark.parametrize("year", [1999, 2049, 2050, 2051, 9999])
+def test_of_every_age_byte_for_byte_what_the_librarys_builder_makes(year: int) -> None:
+    """Case 39; RFC 5280 4.1.2.5."""
+    hierarchy = Hierarchy()
+    moment = datetime(year, 12, 31, 23, 59, 59, tzinfo=UTC)
+    plain = hierarchy.contents(Kind.AGENT)
+    contents = Contents(plain.kind, plain.holder, Validity(moment - timedelta(hours=1), moment))
+    ours = certificate.to_be_signed(contents, serial(), hierarchy.issuer)
+    assert ours == built(Kind.AGENT, hierarchy.issuer, x509.load_der_x509_certificate(assemble(ours, b"\x00")))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 from ca.identifiers import Serial
@@ -38,8 +39,7 @@ class Case:
 
     def broken(self) -> list[str]:
         """The names of all rules that do not hold, by the same parse."""
-        parsed = x509.load_der_x509_certificate(signed.assemble(self.to_be_signed, b"\x00"))
-        case = lint._Case(parsed, self.contents, self.serial, self.issuer, self.now)
+        case = lint._Case(self.to_be_signed, self.contents, self.serial, self.issuer, self.now)
         return [rule.__name__ for rule in CERTIFICATE_RULES if not rule(case)]
 
     def lint(self) -> Linted:
@@ -96,6 +96,12 @@ def named(*names: x509.GeneralName) -> dict[type, tuple[x509.ExtensionType, bool
 def with_key(hierarchy: Hierarchy) -> Case:
     """Another key in the bytes; the SKI is that of the proven one, which no rule reads."""
     return rebuilt(sound(hierarchy), key=hierarchy.signer.generate("other"))
+
+
+def with_algorithm(hierarchy: Hierarchy) -> Case:
+    """Another algorithm beside the signature than inside."""
+    case, other = sound(hierarchy), signed.algorithm_identifier(Ed25519PrivateKey.generate().public_key())
+    return replace(case, to_be_signed=replace(case.to_be_signed, algorithm=other))
 
 
 def version_1(case: Case) -> Case:
@@ -184,6 +190,7 @@ MUTATIONS: list[tuple[str, str, Callable[[Hierarchy], Case]]] = [
     ("_subject_is_the_computed_one", "no subject", subject_of_nobody),
     ("_key_is_the_proven_one", "another key", with_key),
     ("_key_is_not_the_issuers", "the issuer's key", lambda h: sound(h, key=h.issuer.public_key)),
+    ("_algorithm_is_the_one_beside_the_signature", "Ed25519's beside ECDSA's", with_algorithm),
     ("_validity_is_within", "past the issuer's end", lambda h: lasting(h, NOW, NOW + timedelta(days=899))),
     ("_validity_is_within", "ends before it begins", lambda h: lasting(h, LATER + DAY, LATER + DAY)),
     ("_validity_is_within", "back-dated by two minutes", lambda h: lasting(h, NOW - timedelta(minutes=2), LATER)),

@@ -14,7 +14,7 @@ from ca.policy.ceiling import Agent, AgentState, Principal, Task, TaskState
 from ca.policy.scope import Scope
 from ca.store import certificates
 from ca.store.agents import AgentRecord
-from ca.store.certificates import Intent
+from ca.store.certificates import Intent, Result
 from ca.store.issuers import IssuerRecord, PublishedCrl
 from ca.store.tasks import TaskRecord
 from ca.store.tokens import TokenRecord
@@ -63,8 +63,8 @@ def issue(database: Database, *intents: Intent) -> None:
 
     def act(connection: Connection) -> None:
         for one in intents:
-            certificates.intend(connection, one)
-            certificates.record(connection, one, SIGNATURE, x5t(one))
+            certificates.intend(connection, [one])
+            certificates.record(connection, [Result(one, SIGNATURE, x5t(one))])
 
     written(database, act)
 

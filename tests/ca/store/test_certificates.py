@@ -10,7 +10,7 @@ from ca.identifiers import Serial, TenantId, Thumbprint
 from ca.pki.profile import Kind
 from ca.refusals import Reason, Refused
 from ca.store import certificates, issuers, revocations
-from ca.store.certificates import CertificateRecord, Filter, Intent
+from ca.store.certificates import CertificateRecord, Filter, Intent, Result
 from ca.store.transaction import Connection, Database
 from tests.ca.store.rows import ISSUER, NOW, SIGNATURE, TENANT, der, intent, issue, issuer, written, x5t
 
@@ -42,7 +42,7 @@ def test_an_issued_certificate_comes_back_as_it_was(database: Database) -> None:
 
 def test_an_intent_is_not_yet_a_certificate(database: Database) -> None:
     one = intent(1)
-    written(database, lambda connection: certificates.intend(connection, one))
+    written(database, lambda connection: certificates.intend(connection, [one]))
     with database.read() as connection:
         assert certificates.by_serial(connection, one.serial) is None
         assert certificates.page(connection, Filter(), NOW, limit=9) == []
@@ -53,7 +53,7 @@ def test_a_finished_intent_is_not_unfinished(database: Database) -> None:
     one, two, three = intent(1), intent(2), intent(3)
     issue(database, two)
     for each in (three, one):
-        written(database, lambda connection, each=each: certificates.intend(connection, each))
+        written(database, lambda connection, each=each: certificates.intend(connection, [each]))
     with database.read() as connection:
         assert certificates.unfinished(connection) == [three, one], "in the order in which they were meant"
 
@@ -64,13 +64,39 @@ def test_a_result_completes_its_own_intent_alone(database: Database) -> None:
     ours, theirs = intent(1), intent(1, issuer="root-1")
 
     def act(connection: Connection) -> None:
-        certificates.intend(connection, ours)
-        certificates.intend(connection, theirs)
-        certificates.record(connection, ours, SIGNATURE, x5t(ours))
+        certificates.intend(connection, [ours, theirs])
+        certificates.record(connection, [Result(ours, SIGNATURE, x5t(ours))])
 
     written(database, act)
     with database.read() as connection:
         assert certificates.unfinished(connection) == [theirs]
+
+
+def test_of_a_batch_what_another_finished_keeps_what_it_has(database: Database) -> None:
+    first, second = intent(1), intent(2)
+    written(database, lambda connection: certificates.intend(connection, [first, second]))
+    theirs, ours = Result(first, b"theirs", Thumbprint.of(b"theirs")), Result(first, b"ours", Thumbprint.of(b"ours"))
+    assert written(database, lambda connection: certificates.record(connection, [theirs])) == {first.serial}
+    both = [ours, Result(second, SIGNATURE, x5t(second))]
+    assert written(database, lambda connection: certificates.record(connection, both)) == {second.serial}
+    with database.read() as connection:
+        kept = certificates.by_serial(connection, first.serial)
+    assert kept is not None
+    assert kept.x5t == theirs.x5t
+
+
+def test_a_suspect_is_unfinished_until_it_is_signed_rightly(database: Database) -> None:
+    """Case 7: marked, never good, and finished by the right signature alone."""
+    one = intent(1)
+    written(database, lambda connection: certificates.intend(connection, [one]))
+    written(database, lambda connection: certificates.suspect(connection, [one]))
+    with database.read() as connection:
+        assert certificates.unfinished(connection) == [one]
+        assert certificates.page(connection, Filter(), NOW, limit=9) == []
+    written(database, lambda connection: certificates.record(connection, [Result(one, SIGNATURE, x5t(one))]))
+    written(database, lambda connection: certificates.suspect(connection, [one]))
+    with database.read() as connection:
+        assert certificates.unfinished(connection) == []
 
 
 @pytest.mark.parametrize("finished", [True, False])
@@ -79,16 +105,16 @@ def test_a_serial_is_never_used_twice(database: Database, finished: bool) -> Non
     if finished:
         issue(database, intent(1))
     else:
-        written(database, lambda connection: certificates.intend(connection, intent(1)))
+        written(database, lambda connection: certificates.intend(connection, [intent(1)]))
     again = intent(1, holder="another")
     with pytest.raises(Refused) as caught:
-        written(database, lambda connection: certificates.intend(connection, again))
+        written(database, lambda connection: certificates.intend(connection, [again]))
     assert caught.value.reason is Reason.CONFLICT
 
 
 def test_an_intent_of_no_issuer_of_ours_is_refused(database: Database) -> None:
     with pytest.raises(Refused) as caught:
-        written(database, lambda connection: certificates.intend(connection, intent(1, issuer="nobody")))
+        written(database, lambda connection: certificates.intend(connection, [intent(1, issuer="nobody")]))
     assert caught.value.reason is Reason.CONFLICT
 
 
@@ -216,14 +242,14 @@ def test_live_holders_of_a_key_are_those_of_what_stands_or_may_stand(database: D
     revoked = intent(4, holder="revoked")
     issue(database, intent(1), intent(2), expired, revoked, intent(5, holder="other-key", key=OTHER_KEY))
     issue(database, intent(6, kind=Kind.OPERATOR, tenant=None, holder="ops"))
-    written(database, lambda connection: certificates.intend(connection, intent(7, holder="intended")))
+    written(database, lambda connection: certificates.intend(connection, [intent(7, holder="intended")]))
     revoke(database, revoked)
     with database.read() as connection:
-        holders = certificates.live_holders(connection, key, NOW)
+        holders = certificates.live_holders(connection, [key], NOW)[key]
         assert len(holders) == len(set(holders)) == 3
         assert set(holders) == {
             (Kind.AGENT, TENANT, "bot"),
             (Kind.OPERATOR, None, "ops"),
             (Kind.AGENT, TENANT, "intended"),
         }
-        assert certificates.live_holders(connection, Thumbprint.of(b"?"), NOW) == []
+        assert certificates.live_holders(connection, [Thumbprint.of(b"?")], NOW) == {}

@@ -18,6 +18,7 @@ from ca.identifiers import Serial
 from ca.pki import certificate
 from ca.pki.profile import Kind
 from ca.store import certificates, issuers, revocations, tokens
+from ca.store.certificates import Result
 from ca.store.issuers import IssuerRecord
 from ca.store.status import Good, Revoked, StatusReader, Unknown
 from ca.store.transaction import Connection, Database
@@ -36,7 +37,7 @@ def reader(url: str, database: Database) -> Iterator[StatusReader]:
 
 
 def intend(database: Database, number: int) -> None:
-    written(database, lambda connection: certificates.intend(connection, intent(number)))
+    written(database, lambda connection: certificates.intend(connection, [intent(number)]))
 
 
 def revoke(database: Database, number: int) -> None:
@@ -116,8 +117,8 @@ def test_the_responder_is_the_newest_one_in_force(database: Database, reader: St
     [signature] = made.signer.sign(made.issuer.public_key, [draft.tbs]).result()
 
     def act(connection: Connection) -> None:
-        certificates.intend(connection, one)
-        certificates.record(connection, one, signature, one.key)
+        certificates.intend(connection, [one])
+        certificates.record(connection, [Result(one, signature, one.key)])
 
     written(database, act)
     found = reader.responder(ISSUER, NOW)

@@ -22,7 +22,7 @@ def added(database: Database, *records: TokenRecord) -> None:
 
 def found(database: Database, of: Thumbprint = HASH) -> TokenRecord | None:
     with database.read() as connection:
-        return tokens.find(connection, of)
+        return tokens.find(connection, [of]).get(of)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_token_is_made_once(database: Database) -> None:
 def test_a_token_is_spent_once(database: Database) -> None:
     added(database, token(), token("two"))
     outcomes = [
-        written(database, lambda connection, i=i: tokens.spend(connection, HASH, Serial(i), NOW)) for i in (7, 8, 7)
+        written(database, lambda connection, i=i: tokens.spend(connection, {HASH: Serial(i)}, NOW)) for i in (7, 8, 7)
     ]
     assert outcomes == [True, False, False]
     spent = found(database)
@@ -52,8 +52,15 @@ def test_a_token_is_spent_once(database: Database) -> None:
     assert found(database, token("two").hash) == token("two")
 
 
+def test_of_several_one_that_was_spent_is_told(database: Database) -> None:
+    added(database, token(), token("two"))
+    assert written(database, lambda connection: tokens.spend(connection, {HASH: Serial(1)}, NOW))
+    both = {HASH: Serial(2), token("two").hash: Serial(3)}
+    assert not written(database, lambda connection: tokens.spend(connection, both, NOW))
+
+
 def test_an_unknown_token_is_not_spent(database: Database) -> None:
-    assert not written(database, lambda connection: tokens.spend(connection, HASH, Serial(1), NOW))
+    assert not written(database, lambda connection: tokens.spend(connection, {HASH: Serial(1)}, NOW))
 
 
 def test_two_replicas_race_and_one_spends(url: str, database: Database) -> None:
@@ -67,7 +74,7 @@ def test_two_replicas_race_and_one_spends(url: str, database: Database) -> None:
         start.wait(10)
         for i, record in enumerate(records):
             serial = Serial(replica)
-            if written(mine, lambda connection, r=record, s=serial: tokens.spend(connection, r.hash, s, NOW)):
+            if written(mine, lambda connection, r=record, s=serial: tokens.spend(connection, {r.hash: s}, NOW)):
                 won[replica].append(i)
 
     other = Database(url)
@@ -89,7 +96,7 @@ def test_expired_tokens_are_forgotten_spent_or_not(database: Database) -> None:
     old = NOW - timedelta(days=31)
     added(database, token("old", expires_at=old), token("old and spent", expires_at=old), token("new"))
     spent = token("old and spent").hash
-    written(database, lambda connection: tokens.spend(connection, spent, Serial(1), NOW))
+    written(database, lambda connection: tokens.spend(connection, {spent: Serial(1)}, NOW))
     assert written(database, lambda connection: tokens.forget(connection, NOW - timedelta(days=30))) == 2
     assert found(database, token("old").hash) is None
     assert found(database, token("new").hash) is not None

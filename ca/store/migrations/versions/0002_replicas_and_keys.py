@@ -1,4 +1,4 @@
-"""Leased serial octets, keys that are never certified, and idempotency keys. Adds tables alone: 0001 goes on serving."""
+"""Leased serial octets, keys that are never certified, idempotency keys: new tables alone, so 0001 goes on serving."""
 
 from __future__ import annotations
 
