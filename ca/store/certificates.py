@@ -174,7 +174,7 @@ def live_holders(
 
 def unfinished(connection: Connection) -> list[Intent]:
     """Intents without a result: a crash or a signer's fault lies between."""
-    query = select(certificates).where(certificates.c.state != State.ISSUED.value).order_by(certificates.c.id)
+    query = select(certificates).where(certificates.c.x5t.is_(None)).order_by(certificates.c.id)
     return [_intent(row) for row in connection.execute(query)]
 
 

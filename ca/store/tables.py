@@ -22,6 +22,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -119,6 +120,7 @@ enrollment_tokens = Table(
     Column("spent_at", Instant),
     # The serial it was spent on: a repeated request with the same key gets the same certificate.
     Column("spent_on", LargeBinary),
+    Index(None, "expires_at"),
 )
 
 certificates = Table(
@@ -147,6 +149,9 @@ certificates = Table(
     Index(None, "tenant", "task"),
     Index(None, "x5t"),
     Index(None, "key_sha256"),
+    Index(None, "issuer", "kind", "id"),
+    # Small at all times: what start-up finishes.
+    Index("ix_certificates_unfinished", "id", sqlite_where=text("x5t IS NULL"), postgresql_where=text("x5t IS NULL")),
 )
 
 # A request that was answered once: sent again with the same key, it gets the same certificate.

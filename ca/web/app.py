@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 from fastapi import FastAPI
 
 from ca.authority.authority import Authority
-from ca.web import agents, certificates, crls, operators, problems, public, tasks, tokens
+from ca.web import agents, certificates, crls, enrolment, operators, problems, public, tasks, tokens
 from ca.web.limits import BodyLimit
 
 DESCRIPTION = "The certificate authority for AI agents. Errors are RFC 9457 problems with a stable `type`."
@@ -28,4 +29,18 @@ def build(authority: Authority, wake_publisher: Callable[[], None], lifespan: Li
     app.add_middleware(BodyLimit)
     for noun in (certificates, agents, tasks, tokens, operators, crls, public):
         app.include_router(noun.router)
+    _put_first(app)
     return app
+
+
+def _put_first(app: FastAPI) -> None:
+    """Enrolment before the framework's routes, and in the document that the framework makes of them."""
+    app.router.routes.insert(0, enrolment.route)
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = described()
+        document["paths"].setdefault(enrolment.PATH, {})["post"] = enrolment.OPERATION
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign] # FastAPI's documented way to extend the document

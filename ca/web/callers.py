@@ -60,15 +60,15 @@ class Caller:
             raise Refused(Reason.FORBIDDEN, f"{whom} may not {act.value}.")
 
 
-def authority_of(request: Request) -> Authority:
-    """The authority that this application serves."""
+async def authority_of(request: Request) -> Authority:
+    """The authority that this application serves. Asynchronous, or the framework would ask a thread for it."""
     authority: Authority = request.app.state.authority
     return authority
 
 
 def caller(request: Request) -> Caller:
     """The operator or agent behind the client certificate. Raises `Refused(UNAUTHENTICATED)`."""
-    authority = authority_of(request)
+    authority: Authority = request.app.state.authority
     thumbprint = peer_thumbprint(request.scope)
     if thumbprint is None:
         raise _stranger("This needs a client certificate of this authority.")

@@ -1,50 +1,28 @@
-"""`/v1/certificates`: enrolment, search, and the revocation of one; `/v1/revocations`: of many."""
+"""`/v1/certificates`: search, and the revocation of one; `/v1/revocations`: of many. Enrolment has a room of its own."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from random import SystemRandom
 from typing import Annotated, Any, Literal
 
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_der_x509_certificate
-from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from ca.authority import enrol, revoke
+from ca.authority import revoke
 from ca.authority.authority import Authority
-from ca.authority.enrol import Enrolment
-from ca.authority.issuance import Issued
-from ca.identifiers import AgentId, Serial, SpiffeId, TaskId
-from ca.pki import csr
+from ca.identifiers import AgentId, Serial, TaskId
 from ca.pki.extensions import AgentTask, task_oid
 from ca.pki.profile import Kind
-from ca.policy.ceiling import Asked
-from ca.policy.scope import Scope
-from ca.proofs import token
 from ca.refusals import Reason, Refused
 from ca.store import certificates
-from ca.store.certificates import CertificateRecord, Filter, Intent, Standing
+from ca.store.certificates import CertificateRecord, Filter, Standing
 from ca.web.bodies import Body, Limit, Time, page, rfc3339, tenant_id
 from ca.web.callers import Act, AnyCaller, Caller, Reader, Revoker, TheAuthority
-
-PEM_CHAIN = "application/pem-certificate-chain"  # RFC 8555 9.1
-PKCS10 = "application/pkcs10"  # RFC 5967
-
-_JITTER = SystemRandom()
+from ca.web.enrolment import PEM_CHAIN, issuer_pem, pem, spiffe_id
 
 router = APIRouter(tags=["certificates"])
-
-
-class EnrolmentBody(Body):
-    """What an agent sends."""
-
-    csr: str = Field(description="PKCS #10 in PEM, or base64 of its DER.", max_length=16384)
-    task: str | None = Field(None, description="The task that the token was made for.")
-    scope: str | None = Field(None, description="A narrower scope than the task's (RFC 6749 3.3).")
-    not_after: Time | None = Field(None, description="An earlier end than policy gives.")
 
 
 class RevocationBody(Body):
@@ -61,25 +39,6 @@ class RevocationsBody(Body):
     tenant: str | None = None
     reason: str = "unspecified"
     dry_run: bool = False
-
-
-@router.post("/v1/certificates", status_code=201)
-async def enrol_agent(
-    request: Request,
-    authority: TheAuthority,
-    authorization: Annotated[str | None, Header()] = None,
-    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
-) -> Response:
-    """One certificate for one enrolment token and a CSR; the same one again for the same `Idempotency-Key`."""
-    presented = token.hash_of(_bearer(authorization))
-    raw, asked = await _request(request)
-    # Before the proof of possession, which costs most: an overloaded authority says so cheaply.
-    authority.line.check_room()
-    issued = await enrol.enrol(authority, Enrolment(presented, csr.parse(raw), asked, idempotency_key))
-    chain = pem(issued.der) + authority.issuer.certificate.public_bytes(Encoding.PEM).decode()
-    if PEM_CHAIN in request.headers.get("accept", ""):
-        return PlainTextResponse(chain, 201, {"Cache-Control": "no-store"}, media_type=PEM_CHAIN)
-    return JSONResponse(_answer(authority, issued, chain), 201, {"Cache-Control": "no-store"})
 
 
 @router.get("/v1/certificates")
@@ -117,7 +76,7 @@ def show(request: Request, authority: TheAuthority, _caller: Reader, serial: str
         record = certificates.by_serial(connection, Serial.parse(serial))
     if record is None:
         raise revoke.unknown()
-    chain = pem(record.der) + authority.issuer.certificate.public_bytes(Encoding.PEM).decode()
+    chain = pem(record.der) + issuer_pem(authority.issuer)
     if PEM_CHAIN in request.headers.get("accept", ""):
         return PlainTextResponse(chain, media_type=PEM_CHAIN)
     described = describe(authority, record, authority.clock()) | _task(authority, record)
@@ -169,7 +128,7 @@ def describe(authority: Authority, record: Standing, now: datetime) -> dict[str,
         "task": intent.task,
         "not_before": rfc3339(intent.not_before),
         "not_after": rfc3339(intent.not_after),
-        "spiffe_id": _spiffe_id(authority, intent),
+        "spiffe_id": spiffe_id(authority, intent),
         "x5t#S256": record.x5t.base64url if isinstance(record, CertificateRecord) else None,
         "revoked_at": rfc3339(record.revoked_at),
         "reason": record.reason,
@@ -187,71 +146,6 @@ def _task(authority: Authority, record: CertificateRecord) -> dict[str, Any]:
         "resources": list(task.resources) if task else [],
         "deadline": rfc3339(task.deadline) if task else None,
     }
-
-
-def pem(der: bytes) -> str:
-    """A certificate in PEM."""
-    return load_der_x509_certificate(der).public_bytes(Encoding.PEM).decode()
-
-
-async def _request(request: Request) -> tuple[bytes, Asked]:
-    """The CSR as it was sent, and what was asked for beside it."""
-    raw = await request.body()
-    match request.headers.get("content-type", "").partition(";")[0].strip().lower():
-        case "application/json":
-            body = _parsed(raw)
-            return body.csr.encode(), Asked(
-                task=TaskId(body.task) if body.task is not None else None,
-                scope=Scope.parse(body.scope) if body.scope is not None else None,
-                not_after=body.not_after,
-            )
-        case "application/pkcs10":
-            return raw, Asked()
-        case _:
-            raise Refused(Reason.UNSUPPORTED_MEDIA_TYPE, f"Send application/json or {PKCS10}.")
-
-
-def _parsed(raw: bytes) -> EnrolmentBody:
-    try:
-        return EnrolmentBody.model_validate_json(raw)
-    except ValidationError as error:
-        raise RequestValidationError(error.errors(include_input=False, include_url=False)) from None
-
-
-def _bearer(authorization: str | None) -> str:
-    scheme, _, credential = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer" or not credential:
-        raise Refused(Reason.UNAUTHENTICATED, "Send the enrolment token as 'Authorization: Bearer <token>'.")
-    return credential.strip()
-
-
-def _answer(authority: Authority, issued: Issued, chain: str) -> dict[str, Any]:
-    intent = issued.intent
-    return {
-        "serial": str(intent.serial),
-        "certificate": pem(issued.der),
-        "chain": chain,
-        "not_before": rfc3339(intent.not_before),
-        "not_after": rfc3339(intent.not_after),
-        "renew_after": rfc3339(_renew_after(intent)),
-        "x5t#S256": issued.x5t.base64url,
-        "spiffe_id": _spiffe_id(authority, intent),
-        # What an authorization server knows the agent by, whatever certificate it holds today.
-        "client_id": f"{authority.public_url}/clients/{intent.tenant}/{intent.holder}",
-        "task": intent.task,
-    }
-
-
-def _renew_after(intent: Intent) -> datetime:
-    """Half of the life, give or take a tenth of it, so that what was issued together is not renewed together."""
-    life = intent.not_after - intent.created_at
-    return intent.created_at + life * (0.4 + 0.2 * _JITTER.random())
-
-
-def _spiffe_id(authority: Authority, intent: Intent) -> str | None:
-    if intent.kind is not Kind.AGENT or intent.tenant is None:
-        return None
-    return SpiffeId.agent(authority.names.trust_domain, intent.tenant, AgentId(intent.holder)).uri
 
 
 def _check_may_revoke(authority: Authority, who: Caller, serial: Serial) -> None:

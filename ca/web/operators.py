@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import APIRouter
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
@@ -16,7 +15,7 @@ from ca.store import operators
 from ca.store.operators import Operator, Role
 from ca.web.bodies import Body, rfc3339
 from ca.web.callers import Manager, Reader, TheAuthority
-from ca.web.certificates import pem
+from ca.web.enrolment import issuer_pem, pem
 
 router = APIRouter(prefix="/v1/operators", tags=["operators"])
 
@@ -38,7 +37,7 @@ async def add(authority: TheAuthority, who: Manager, body: OperatorBody) -> dict
         **describe(operator),
         "serial": str(issued.intent.serial),
         "certificate": pem(issued.der),
-        "chain": pem(issued.der) + authority.issuer.certificate.public_bytes(Encoding.PEM).decode(),
+        "chain": pem(issued.der) + issuer_pem(authority.issuer),
         "not_after": rfc3339(issued.intent.not_after),
     }
 
