@@ -117,7 +117,7 @@ def intend(authority: Authority, desk: Desk, requests: Sequence[Any], connection
 
     Raises `Refused(CONFLICT)` or `IntegrityError` when another was quicker with one of them: nothing is stored.
     """
-    now = authority.clock()
+    now = authority.clock().replace(microsecond=0)
     verdicts = desk(authority, connection, requests, now)
     taken = _keys_of_others(connection, verdicts, now)
     drafts = [_draft(authority, connection, verdict, taken, now) for verdict in verdicts]

@@ -57,6 +57,7 @@ class Standing:
     """What became of a serial, whether its certificate was finished or is still an intent."""
 
     intent: Intent
+    reached: State
     revoked_at: datetime | None
     reason: str | None
 
@@ -282,7 +283,7 @@ def _intent(row: Row[Any]) -> Intent:
 
 
 def _standing(row: Row[Any]) -> Standing:
-    return Standing(_intent(row), row.revoked_at, row.reason)
+    return Standing(_intent(row), State(row.state), row.revoked_at, row.reason)
 
 
 def _record(row: Row[Any]) -> CertificateRecord:
@@ -290,6 +291,7 @@ def _record(row: Row[Any]) -> CertificateRecord:
     return CertificateRecord(
         id=row.id,
         intent=intent,
+        reached=State(row.state),
         der=assemble(intent.to_be_signed, row.signature),
         x5t=Thumbprint(row.x5t),
         revoked_at=row.revoked_at,

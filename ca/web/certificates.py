@@ -1,4 +1,4 @@
-"""`/v1/certificates`: search, and the revocation of one; `/v1/revocations`: of many. Enrolment has a room of its own."""
+"""`/v1/certificates`: search, and the revocation of one; `/v1/revocations`: of many. Enrolment is next door."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ca.authority import agents, enrol, hierarchy, tasks, tokens
+from ca.authority import agents, enrol, hierarchy, revoke, tasks, tokens
 from ca.authority.authority import Authority, Names
 from ca.authority.enrol import Enrolment
 from ca.authority.hierarchy import Foundation
@@ -32,7 +32,7 @@ from ca.policy.scope import Scope
 from ca.proofs import token as proof
 from ca.store import audit, certificates, schema
 from ca.store.audit import Entry
-from ca.store.certificates import CertificateRecord, Filter, Intent
+from ca.store.certificates import CertificateRecord, Filter, Intent, State
 from ca.store.status import CertificateStatus, StatusReader
 from ca.store.tasks import TaskRecord
 from ca.store.transaction import Database
@@ -135,6 +135,7 @@ class Stage:
         return replace(made, **changes)
 
     def close(self) -> None:
+        self.authority.close()
         self.database.close()
 
     # Acts.
@@ -175,6 +176,9 @@ class Stage:
         """A certificate for an agent and a task that are there."""
         return self.enrol(self.token(agent, task))
 
+    def revoke(self, issued: Issued) -> None:
+        revoke.revoke_serial(self.authority, issued.intent.serial, x509.ReasonFlags.unspecified, "ops")
+
     # What became of them.
 
     def record(self, issued: Issued) -> CertificateRecord:
@@ -186,6 +190,12 @@ class Stage:
     def issued(self, wanted: Filter = Filter(tenant=TENANT)) -> list[CertificateRecord]:  # noqa: B008 (frozen)
         with self.database.read() as connection:
             return certificates.page(connection, wanted, self.clock(), limit=1000)
+
+    def state(self, one: Intent) -> State:
+        with self.database.read() as connection:
+            found = certificates.standing(connection, one.serial)
+        assert found is not None
+        return found.reached
 
     def unfinished(self) -> list[Intent]:
         with self.database.read() as connection:
