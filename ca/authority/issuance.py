@@ -86,15 +86,11 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A certificate that stands: its row and its bytes."""
+    """A certificate that stands: its row, its bytes, and their SHA-256 (RFC 8705 3.1)."""
 
     intent: Intent
     der: bytes
-
-    @property
-    def x5t(self) -> Thumbprint:
-        """SHA-256 of the DER (RFC 8705 3.1)."""
-        return Thumbprint.of(self.der)
+    x5t: Thumbprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +221,7 @@ def _earlier(connection: Connection, earlier: Earlier, now: datetime) -> Outcome
         return earlier.otherwise
     found = certificates.by_serial(connection, earlier.serial)
     # One that a fault of the signer left unfinished is finished now.
-    return standing.intent if found is None else Issued(found.intent, found.der)
+    return standing.intent if found is None else Issued(found.intent, found.der, found.x5t)
 
 
 def _keys_of_others(connection: Connection, verdicts: Sequence[Verdict], now: datetime) -> set[Thumbprint]:
@@ -262,7 +258,8 @@ def _store(connection: Connection, drafts: Sequence[_Draft], now: datetime) -> N
 def _seal(authority: Authority, intent: Intent, signature: bytes) -> Sealed | Refused:
     key = authority.issuer.public_key
     try:
-        return Sealed(Issued(intent, signed.seal(intent.to_be_signed, signature, key)), signature)
+        der = signed.seal(intent.to_be_signed, signature, key)
+        return Sealed(Issued(intent, der, Thumbprint.of(der)), signature)
     except (signed.InvalidSignature, ValueError) as error:
         authority.signer.distrust(key, f"It returned a wrong signature over certificate {intent.serial}.")
         refusal = Refused(Reason.UNAVAILABLE, "The signer returned a signature that does not verify.")
@@ -273,7 +270,7 @@ def _seal(authority: Authority, intent: Intent, signature: bytes) -> Sealed | Re
 def _recorded(connection: Connection, intent: Intent) -> Issued:
     earlier = certificates.by_serial(connection, intent.serial)
     assert earlier is not None  # noqa: S101 (an intent is never deleted, and this one was finished already)
-    return Issued(earlier.intent, earlier.der)
+    return Issued(earlier.intent, earlier.der, earlier.x5t)
 
 
 def _entry(now: datetime, actor: str, action: str, intent: Intent, detail: dict[str, Any]) -> Entry:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
+from hashlib import sha1
 from typing import Annotated
 
 from cryptography import x509
@@ -86,6 +87,12 @@ class _Extension:
 
 
 @asn1.sequence
+class _SubjectPublicKeyInfo:
+    algorithm: asn1.TLV
+    key: asn1.BitString
+
+
+@asn1.sequence
 class _TbsCertificate:
     """RFC 5280 4.1, version 3 without the unique identifiers."""
 
@@ -156,11 +163,16 @@ def _common(kind: Kind, issuer: Issuer | None) -> _Common:
 
 def _own_extensions(contents: Contents) -> Iterator[tuple[x509.ExtensionType, bool]]:
     holder = contents.holder
-    yield x509.SubjectKeyIdentifier.from_public_key(holder.public_key), False
+    yield x509.SubjectKeyIdentifier(_key_identifier(holder.spki)), False
     if holder.alternative_names:
         yield x509.SubjectAlternativeName(holder.alternative_names), False
     if contents.name_constraints is not None:
         yield contents.name_constraints, True
+
+
+def _key_identifier(spki: bytes) -> bytes:
+    """RFC 5280 4.2.1.2, method 1: SHA-1 of the key's bits."""
+    return sha1(asn1.decode_der(_SubjectPublicKeyInfo, spki).key.as_bytes(), usedforsecurity=False).digest()
 
 
 def _pointers(profile: Profile, issuer: Issuer) -> list[tuple[x509.ExtensionType, bool]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, tuple_, update
@@ -17,7 +18,7 @@ from ca.store.tables import agents
 _FIND = select(agents).where(agents.c.tenant == bindparam("of_tenant"), agents.c.id == bindparam("name"))
 # Whoever would suspend one of them waits until the certificate that was decided on is stored, and then revokes it.
 _HOLD = (
-    select(agents)
+    select(agents.c.tenant, agents.c.id, agents.c.state, agents.c.scope, agents.c.max_lifetime, agents.c.max_depth)
     .where(tuple_(agents.c.tenant, agents.c.id).in_(bindparam("names", expanding=True)))
     .order_by(agents.c.tenant, agents.c.id)
     .with_for_update(read=True)
@@ -57,7 +58,7 @@ def find(connection: Connection, tenant: TenantId, agent: AgentId) -> AgentRecor
 def hold(connection: Connection, names: Collection[tuple[TenantId, AgentId]]) -> dict[tuple[TenantId, AgentId], Agent]:
     """The agents of these names that there are; nobody changes them before this transaction ends."""
     rows = connection.execute(_HOLD, {"names": list(names)}) if names else ()
-    held = [_record(row).agent for row in rows]
+    held = [_agent(*row) for row in rows]
     return {(agent.tenant, agent.id): agent for agent in held}
 
 
@@ -88,15 +89,18 @@ def _ceiling(agent: Agent) -> dict[str, Any]:
 
 
 def _record(row: Row[Any]) -> AgentRecord:
-    return AgentRecord(
-        agent=Agent(
-            tenant=TenantId(row.tenant),
-            id=AgentId(row.id),
-            state=AgentState(row.state),
-            ceiling=Scope.parse(row.scope),
-            max_lifetime=None if row.max_lifetime is None else timedelta(seconds=row.max_lifetime),
-            max_depth=row.max_depth,
-        ),
-        description=row.description,
-        created_at=row.created_at,
+    agent = _agent(row.tenant, row.id, row.state, row.scope, row.max_lifetime, row.max_depth)
+    return AgentRecord(agent, row.description, row.created_at)
+
+
+@lru_cache(maxsize=8192)
+def _agent(tenant: str, name: str, state: str, scope: str, max_lifetime: int | None, max_depth: int) -> Agent:
+    """A row as a value. Remembered, because the same agents come back every few minutes."""
+    return Agent(
+        tenant=TenantId(tenant),
+        id=AgentId(name),
+        state=AgentState(state),
+        ceiling=Scope.parse(scope),
+        max_lifetime=None if max_lifetime is None else timedelta(seconds=max_lifetime),
+        max_depth=max_depth,
     )

@@ -17,7 +17,7 @@ from ca.store.tables import tasks
 _FIND = select(tasks).where(tasks.c.tenant == bindparam("of_tenant"), tasks.c.id == bindparam("name"))
 # Whoever would end one of them waits until the certificate that was decided on is stored, and then revokes it.
 _HOLD = (
-    select(tasks)
+    select(*(column for column in tasks.c if column is not tasks.c.authorization_details))
     .where(tuple_(tasks.c.tenant, tasks.c.id).in_(bindparam("names", expanding=True)))
     .order_by(tasks.c.tenant, tasks.c.id)
     .with_for_update(read=True)
@@ -65,8 +65,7 @@ def find(connection: Connection, tenant: TenantId, task: TaskId) -> TaskRecord |
 def hold(connection: Connection, names: Collection[tuple[TenantId, TaskId]]) -> dict[tuple[TenantId, TaskId], Task]:
     """The tasks of these names that there are; nobody changes them before this transaction ends."""
     rows = connection.execute(_HOLD, {"names": list(names)}) if names else ()
-    held = [_record(row) for row in rows]
-    return {(record.tenant, record.task.id): record.task for record in held}
+    return {(TenantId(row.tenant), TaskId(row.id)): _task(row) for row in rows}
 
 
 def page(
@@ -109,22 +108,26 @@ def overdue(connection: Connection, now: datetime, limit: int) -> list[TaskRecor
 
 
 def _record(row: Row[Any]) -> TaskRecord:
-    principal = None
-    if row.principal_subject is not None:
-        principal = Principal(issuer=row.principal_issuer, subject=row.principal_subject)
     return TaskRecord(
         tenant=TenantId(row.tenant),
-        task=Task(
-            id=TaskId(row.id),
-            agent=AgentId(row.agent),
-            state=TaskState(row.state),
-            scope=Scope.parse(row.scope),
-            resources=tuple(row.resources),
-            details_sha256=row.details_sha256,
-            deadline=row.deadline,
-            principal=principal,
-        ),
+        task=_task(row),
         authorization_details=row.authorization_details,
         created_at=row.created_at,
         ended_at=row.ended_at,
+    )
+
+
+def _task(row: Row[Any]) -> Task:
+    principal = None
+    if row.principal_subject is not None:
+        principal = Principal(issuer=row.principal_issuer, subject=row.principal_subject)
+    return Task(
+        id=TaskId(row.id),
+        agent=AgentId(row.agent),
+        state=TaskState(row.state),
+        scope=Scope.parse(row.scope),
+        resources=tuple(row.resources),
+        details_sha256=row.details_sha256,
+        deadline=row.deadline,
+        principal=principal,
     )
