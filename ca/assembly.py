@@ -25,7 +25,12 @@ def clock() -> datetime:
 def signer(settings: Settings) -> Owner:
     """The owner of the token, not yet started."""
     configuration.use(settings.module, settings.softhsm_directory)
-    return Owner(settings.module, settings.pkcs11.token_label, lambda: settings.pin_file.read_text().strip())
+    return Owner(
+        settings.module,
+        settings.pkcs11.token_label,
+        lambda: settings.pin_file.read_text().strip(),
+        settings.pkcs11.sessions,
+    )
 
 
 def names(settings: Settings) -> Names:

@@ -57,10 +57,10 @@ async def hold(settings: Settings) -> Issuer:
     try:
         signer.start()
         foundation = Foundation(database, signer, names, settings.status_url, assembly.clock, os.urandom)
-        root, issuer = _hierarchy(foundation)
+        root, issuer = _hierarchy(foundation, settings.pkcs11.key_kind)
         authority = assembly.authority(settings, database, signer, root, issuer)
         try:
-            await _responder(authority)
+            await _responder(authority, settings.pkcs11.key_kind)
             await _admin(settings, authority)
             await publish.publish(authority)
         finally:
@@ -71,21 +71,21 @@ async def hold(settings: Settings) -> Issuer:
         database.close()
 
 
-def _hierarchy(foundation: Foundation) -> tuple[Issuer, Issuer]:
+def _hierarchy(foundation: Foundation, kind: KeyKind) -> tuple[Issuer, Issuer]:
     found = hierarchy.load(foundation.database, foundation.status_url)
     if found is not None:
         assembly.adopt(foundation.signer, *found)
         return found
-    root_key = foundation.signer.generate(hierarchy.ROOT, KeyKind.P256)
-    issuing_key = foundation.signer.generate(hierarchy.ISSUING, KeyKind.P256)
+    root_key = foundation.signer.generate(hierarchy.ROOT, kind)
+    issuing_key = foundation.signer.generate(hierarchy.ISSUING, kind)
     return hierarchy.establish(foundation, root_key, issuing_key)
 
 
-async def _responder(authority: Authority) -> None:
+async def _responder(authority: Authority, kind: KeyKind) -> None:
     with authority.database.read() as connection:
         latest = certificates.latest(connection, Kind.RESPONDER, authority.issuer.id)
     if latest is None:
-        key = authority.signer.generate(hierarchy.RESPONDER, KeyKind.P256)
+        key = authority.signer.generate(hierarchy.RESPONDER, kind)
         await infrastructure.ensure_responder(authority, key)
     else:
         await infrastructure.renew_responder(authority)

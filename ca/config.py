@@ -23,6 +23,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from ca.hsm import KeyKind
 from softhsm.locate import ModuleMissing, find_module
 
 _CHECKOUT = Path(__file__).parent.parent
@@ -59,11 +60,17 @@ class _Section(BaseModel):
 
 
 class Pkcs11(_Section):
-    """The HSM: any PKCS#11 module; SoftHSM where none is named."""
+    """The HSM: any PKCS#11 module; SoftHSM where none is named.
+
+    `sessions` above 1 sign side by side, for an HSM on the network. `key_kind` is what the ceremony
+    makes: the keys of the root, the issuing CA and the OCSP responder.
+    """
 
     module: Path | None = None
     token_label: str = "remit"  # noqa: S105 (a label)
     pin_file: Path | None = None
+    sessions: int = Field(default=1, ge=1, le=64)
+    key_kind: KeyKind = KeyKind.P256
 
 
 class Certificates(_Section):

@@ -13,12 +13,12 @@ from typing import Annotated, Any, Literal
 
 from cryptography import x509
 from cryptography.hazmat import asn1
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
-from cryptography.x509.oid import OCSPExtensionOID, SignatureAlgorithmOID
+from cryptography.x509.oid import OCSPExtensionOID
 
 from ca.pki.keys import PublicKey, narrow
+from ca.pki.signed import algorithm_identifier
 from ocsp.request import key_hash
 
 _BASIC = x509.ObjectIdentifier("1.3.6.1.5.5.7.48.1.1")
@@ -188,13 +188,5 @@ def refusal(status: ocsp.OCSPResponseStatus) -> bytes:
 
 
 def _algorithm(key: PublicKey) -> _Algorithm:
-    """What `ca.pki.keys.hash_for` signs with, as an AlgorithmIdentifier (RFC 5758 3.2, RFC 8410 3, RFC 4055 5)."""
-    match key:
-        case ed25519.Ed25519PublicKey():
-            return _Algorithm(oid=SignatureAlgorithmOID.ED25519, parameters=None)
-        case ec.EllipticCurvePublicKey() if key.curve.name == "secp384r1":
-            return _Algorithm(oid=SignatureAlgorithmOID.ECDSA_WITH_SHA384, parameters=None)
-        case ec.EllipticCurvePublicKey():
-            return _Algorithm(oid=SignatureAlgorithmOID.ECDSA_WITH_SHA256, parameters=None)
-        case _:
-            return _Algorithm(oid=SignatureAlgorithmOID.RSA_WITH_SHA256, parameters=asn1.Null())
+    """What this key signs with (RFC 6960 4.2.1)."""
+    return asn1.decode_der(_Algorithm, algorithm_identifier(key))

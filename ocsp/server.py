@@ -82,7 +82,12 @@ def application(settings: Settings, view: View, signer: Signer) -> App:
 
 def _open_token(settings: Settings) -> Owner:
     use(settings.module, settings.softhsm_directory)
-    owner = Owner(settings.module, settings.pkcs11.token_label, lambda: settings.pin_file.read_text().strip())
+    owner = Owner(
+        settings.module,
+        settings.pkcs11.token_label,
+        lambda: settings.pin_file.read_text().strip(),
+        settings.pkcs11.sessions,
+    )
     owner.start()
     return owner
 

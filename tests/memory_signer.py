@@ -6,15 +6,22 @@ was signed" and "the token is gone" in one line each.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 
 from ca.hsm import Health, KeyKind, State, TokenFault
 from ca.pki.keys import PublicKey, hash_for, spki
 
-PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
+MlDsaPrivateKey = mldsa.MLDSA44PrivateKey | mldsa.MLDSA65PrivateKey | mldsa.MLDSA87PrivateKey
+PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey | MlDsaPrivateKey
+
+_ML_DSA: dict[KeyKind, Callable[[], MlDsaPrivateKey]] = {
+    KeyKind.ML_DSA_44: mldsa.MLDSA44PrivateKey.generate,
+    KeyKind.ML_DSA_65: mldsa.MLDSA65PrivateKey.generate,
+    KeyKind.ML_DSA_87: mldsa.MLDSA87PrivateKey.generate,
+}
 
 
 class MemorySigner:
@@ -25,6 +32,7 @@ class MemorySigner:
         self.down: str | None = None
         self._keys: dict[bytes, PrivateKey] = {}
         self._adopted: set[bytes] = set()
+        self.distrusted: dict[bytes, str] = {}
 
     def generate(self, label: str, kind: KeyKind = KeyKind.P256) -> PublicKey:
         """A new key, adopted."""
@@ -52,9 +60,18 @@ class MemorySigner:
             future.set_exception(fault)
         return future
 
+    def distrust(self, public_key: PublicKey, why: str) -> None:
+        """Out of service until a test takes the key out of `distrusted`."""
+        if spki(public_key) in self._adopted:
+            self.distrusted[spki(public_key)] = why
+
     def health(self) -> Health:
         """Up, unless it was taken down."""
-        return Health(State.DOWN, self.down) if self.down else Health(State.UP, "Keys are in memory.")
+        if self.down:
+            return Health(State.DOWN, self.down)
+        for why in self.distrusted.values():
+            return Health(State.DEGRADED, why)
+        return Health(State.UP, "Keys are in memory.")
 
     def _require_up(self) -> None:
         if self.down:
@@ -63,6 +80,8 @@ class MemorySigner:
     def _sign(self, name: bytes, messages: Sequence[bytes]) -> list[bytes]:
         if name not in self._adopted:
             raise TokenFault("The key was not adopted by this process; nothing was signed.")
+        if name in self.distrusted:
+            raise TokenFault(f"The key is out of service ({self.distrusted[name]}); nothing was signed.")
         self.signed += messages
         return [_signature(self._keys[name], message) for message in messages]
 
@@ -77,12 +96,16 @@ def _private_key(kind: KeyKind) -> PrivateKey:
             return ed25519.Ed25519PrivateKey.generate()
         case KeyKind.RSA_2048 | KeyKind.RSA_3072 | KeyKind.RSA_4096:
             return rsa.generate_private_key(65537, int(kind.removeprefix("RSA-")))
+        case KeyKind.ML_DSA_44 | KeyKind.ML_DSA_65 | KeyKind.ML_DSA_87:
+            return _ML_DSA[kind]()
 
 
 def _signature(key: PrivateKey, message: bytes) -> bytes:
     algorithm = hash_for(key.public_key())
     match key:
         case ed25519.Ed25519PrivateKey():
+            return key.sign(message)
+        case mldsa.MLDSA44PrivateKey() | mldsa.MLDSA65PrivateKey() | mldsa.MLDSA87PrivateKey():
             return key.sign(message)
         case ec.EllipticCurvePrivateKey():
             assert algorithm is not None

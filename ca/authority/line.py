@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ca.authority import issuance
-from ca.authority.issuance import BATCH, Desk, Issued, Sealed
+from ca.authority.issuance import BATCH, Desk, Issued, Outcome, Sealed
 from ca.hsm import State
 from ca.refusals import Reason, Refused
 from ca.store.certificates import Intent
@@ -159,17 +159,16 @@ class Line:
         return [(order, one) for order, one in zip(orders, outcomes, strict=True) if isinstance(one, Intent)]
 
     def _alone(self, order: _Order) -> list[_Pending]:
+        """Several attempts, each with a serial of its own; the last conflict is the answer."""
+        act = partial(issuance.intend, self._authority, order.desk, [order.request])
+        outcome: Outcome | Exception
         for _ in range(_ATTEMPTS):
             try:
-                act = partial(issuance.intend, self._authority, order.desk, [order.request])
                 [outcome] = self._authority.database.write(act).result()
-            except Refused as refusal:
-                outcome = refusal
-                if refusal.reason is Reason.CONFLICT:
-                    continue
             except Exception as error:  # noqa: BLE001 (border: it is the caller's, and the line goes on)
                 outcome = error
-            break
+            if not (isinstance(outcome, Refused) and outcome.reason is Reason.CONFLICT):
+                break
         if isinstance(outcome, Intent):
             return [(order, outcome)]
         _answer([(order, outcome)])

@@ -61,6 +61,7 @@ async def _sign(authority: Authority, issuer: Issuer, scope: Scope, number: int)
         [signature] = signatures
         der = signed.seal(linted.to_be_signed, signature, issuer.public_key)
     except (signed.InvalidSignature, ValueError) as error:
+        authority.signer.distrust(issuer.public_key, f"It returned a wrong signature over CRL {number}.")
         raise Refused(Reason.UNAVAILABLE, "The signer returned a signature that does not verify.") from error
     return PublishedCrl(issuer.id, scope.shard, number, this_update, next_update, der)
 

@@ -1,4 +1,4 @@
-"""SHELL. The token: every PKCS#11 call of a process, made by the one thread of its `Owner`.
+"""SHELL. The token: every PKCS#11 call of a process, made by the one thread of its `Owner`, or by its threads.
 
 Owns opening the module, logging in, finding, checking and generating keys, signing, and coming
 back after a loss. Private keys never leave the token, so none is ever here; X.509, SQL, HTTP and

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pkcs11
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, exceptions
+from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, MLDSAParameterSet, ObjectClass, exceptions
 
 from ca.hsm.mechanisms import procedure_for
 from ca.hsm.signer import KeyKind, TokenFault
 from ca.hsm.token import Token
-from ca.pki.keys import InvalidSignature, PublicKey, verify
+from ca.pki.keys import InvalidSignature, MlDsaPublicKey, PublicKey, verify
 
 # Whatever this authority signs is a DER SEQUENCE and begins with 0x30, so no signature over this is ever one of those.
 _TEST_PREFIX = b"Remit proves that this key is in the token: "
@@ -39,8 +40,18 @@ _CURVES = {
     KeyKind.P384: bytes.fromhex("06052b81040022"),
     KeyKind.ED25519: bytes.fromhex("06032b6570"),
 }
+# PKCS #11 v3.2: CKA_PARAMETER_SET of an ML-DSA key (FIPS 204), and what its CKA_VALUE becomes.
+_ML_DSA: dict[KeyKind, tuple[MLDSAParameterSet, Callable[[bytes], MlDsaPublicKey]]] = {
+    KeyKind.ML_DSA_44: (MLDSAParameterSet.ML_DSA_44, mldsa.MLDSA44PublicKey.from_public_bytes),
+    KeyKind.ML_DSA_65: (MLDSAParameterSet.ML_DSA_65, mldsa.MLDSA65PublicKey.from_public_bytes),
+    KeyKind.ML_DSA_87: (MLDSAParameterSet.ML_DSA_87, mldsa.MLDSA87PublicKey.from_public_bytes),
+}
 _RSA_BITS = {KeyKind.RSA_2048: 2048, KeyKind.RSA_3072: 3072, KeyKind.RSA_4096: 4096}
 _UNSUPPORTED = (exceptions.MechanismInvalid, exceptions.KeySizeRange, exceptions.FunctionNotSupported)
+
+
+class KeyUnfit(TokenFault):
+    """A key is missing from the token, is badly kept, or is not the one that it should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +68,21 @@ class SigningKey:
         raw: bytes = self.handle.sign(procedure.prepare(message), mechanism=procedure.mechanism)
         return procedure.finish(raw)
 
+    def sign_all(self, messages: Sequence[bytes], after_each: Callable[[], None]) -> list[bytes]:
+        """Signatures over `messages`, in their order. Raises as `sign`."""
+        signatures = []
+        for message in messages:
+            signatures.append(self.sign(message))
+            after_each()
+        return signatures
+
     def prove(self) -> None:
-        """Signs a random test. Raises `TokenFault` if the handle names another key, `PKCS11Error` if it names none."""
+        """Signs a random test. Raises `KeyUnfit` if the handle names another key, `PKCS11Error` if it names none."""
         message = _TEST_PREFIX + os.urandom(16)
         try:
             verify(self.public_key, self.sign(message), message)
         except (InvalidSignature, ValueError) as error:
-            raise TokenFault(
+            raise KeyUnfit(
                 f"{_named(self.label)} is not the private half of the expected public key; restore the right token."
             ) from error
 
@@ -88,7 +107,7 @@ def find(session: pkcs11.Session, label: str, public_key: PublicKey) -> SigningK
 
     `label` only names it to people. The public object leads to the private one by CKA_ID, and a
     signature proves the pair: labels, IDs and handles can be swapped, a signature cannot.
-    Raises `TokenFault` when there is none, more than one, or one that is badly kept.
+    Raises `KeyUnfit` when there is none, more than one, or one that is badly kept.
     """
     name = _named(label)
     private = _private_half(session, public_key, name)
@@ -113,7 +132,7 @@ def _private_half(session: pkcs11.Session, public_key: PublicKey, name: str) -> 
     found = [key for identifier in ids for key in session.get_objects({**private_half, Attribute.ID: identifier})]
     if len(found) != 1:
         count = "is missing" if not found else f"is there {len(found)} times under one CKA_ID"
-        raise TokenFault(f"{name} {count}, by its public half; restore the right token.")
+        raise KeyUnfit(f"{name} {count}, by its public half; restore the right token.")
     return found[0]
 
 
@@ -124,7 +143,7 @@ def _check_attributes(private: Any, name: str) -> None:
         except exceptions.AttributeTypeInvalid:
             actual = _ABSENT_MEANS.get(attribute)
         if actual is not required:
-            raise TokenFault(
+            raise KeyUnfit(
                 f"{name} is refused: CKA_{attribute.name} must be {str(required).lower()}; "
                 "use a key that was generated in the token and cannot leave it."
             )
@@ -138,6 +157,8 @@ def _key_type(public_key: PublicKey) -> KeyType:
             return KeyType.EC_EDWARDS
         case rsa.RSAPublicKey():
             return KeyType.RSA
+        case mldsa.MLDSA44PublicKey() | mldsa.MLDSA65PublicKey() | mldsa.MLDSA87PublicKey():
+            return KeyType.ML_DSA
 
 
 def _values(public_key: PublicKey) -> list[dict[Attribute, Any]]:
@@ -146,6 +167,8 @@ def _values(public_key: PublicKey) -> list[dict[Attribute, Any]]:
         case rsa.RSAPublicKey():
             modulus = public_key.public_numbers().n
             return [{Attribute.MODULUS: modulus.to_bytes((modulus.bit_length() + 7) // 8, "big")}]
+        case mldsa.MLDSA44PublicKey() | mldsa.MLDSA65PublicKey() | mldsa.MLDSA87PublicKey():
+            return [{Attribute.VALUE: public_key.public_bytes_raw()}]
         case ec.EllipticCurvePublicKey():
             point = public_key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         case ed25519.Ed25519PublicKey():
@@ -171,6 +194,9 @@ def _generate_pair(session: pkcs11.Session, label: str, kind: KeyKind) -> tuple[
             return session.generate_keypair(KeyType.EC_EDWARDS, **made)
         case KeyKind.RSA_2048 | KeyKind.RSA_3072 | KeyKind.RSA_4096:
             return session.generate_keypair(KeyType.RSA, _RSA_BITS[kind], **made)
+        case KeyKind.ML_DSA_44 | KeyKind.ML_DSA_65 | KeyKind.ML_DSA_87:
+            made["public_template"] = {Attribute.PARAMETER_SET: _ML_DSA[kind][0]}
+            return session.generate_keypair(KeyType.ML_DSA, **made)
 
 
 def _public_key(public: Any, kind: KeyKind) -> PublicKey:
@@ -181,6 +207,8 @@ def _public_key(public: Any, kind: KeyKind) -> PublicKey:
             return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP384R1(), public[Attribute.EC_POINT][-97:])
         case KeyKind.ED25519:
             return ed25519.Ed25519PublicKey.from_public_bytes(public[Attribute.EC_POINT][-32:])
-        case _:
+        case KeyKind.ML_DSA_44 | KeyKind.ML_DSA_65 | KeyKind.ML_DSA_87:
+            return _ML_DSA[kind][1](public[Attribute.VALUE])
+        case KeyKind.RSA_2048 | KeyKind.RSA_3072 | KeyKind.RSA_4096:
             modulus, exponent = public[Attribute.MODULUS], public[Attribute.PUBLIC_EXPONENT]
             return rsa.RSAPublicNumbers(int.from_bytes(exponent, "big"), int.from_bytes(modulus, "big")).public_key()

@@ -32,7 +32,7 @@ class TokenFault(Refused):
 
 
 class KeyKind(StrEnum):
-    """The kinds of key that a signer can generate."""
+    """The kinds of key that a signer can generate, where its module can."""
 
     P256 = "P-256"
     P384 = "P-384"
@@ -40,6 +40,9 @@ class KeyKind(StrEnum):
     RSA_2048 = "RSA-2048"
     RSA_3072 = "RSA-3072"
     RSA_4096 = "RSA-4096"
+    ML_DSA_44 = "ML-DSA-44"
+    ML_DSA_65 = "ML-DSA-65"
+    ML_DSA_87 = "ML-DSA-87"
 
 
 class State(StrEnum):
@@ -78,6 +81,14 @@ class Signer(Protocol):
 
         Never blocks. All or nothing: the future holds every signature or a `TokenFault`, which it
         holds already on return while the signer is down. The caller verifies before use.
+        """
+
+    def distrust(self, public_key: PublicKey, why: str) -> None:
+        """Takes the key out of service at once, because a signature that it gave does not verify.
+
+        Never blocks; `why` is one sentence for the operator. From now on `sign` with this key gives a
+        `TokenFault` and `health` says so, until the key was found again by its public half and
+        signed a test that verifies. Of a key that was not adopted nothing is remembered.
         """
 
     def health(self) -> Health:

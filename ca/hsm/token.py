@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pkcs11
 from pkcs11 import PKCS11Error, TokenFlag, exceptions
 
+from ca.hsm import locking
 from ca.hsm.signer import TokenFault
 
 if TYPE_CHECKING:
@@ -49,6 +50,10 @@ class Token:
         finally:
             session.close()
 
+    def session_beside(self) -> pkcs11.Session:
+        """One more session for one more thread; it shares the login, and closing it logs nobody out."""
+        return self.session.token.open()
+
     def close(self) -> None:
         """Ends every session of this process with the module, leaked and lost ones too.
 
@@ -59,11 +64,27 @@ class Token:
 
 
 def open_token(module: Path, label: str, pin: str) -> Token:
-    """Initialises the module, finds the one token with this label and logs in, with one attempt.
+    """Initialises the module for one thread, finds the one token with this label and logs in, with one attempt.
 
     Raises `PinRefused` or another `TokenFault`; then the module is finalised again.
     """
+    return _open(_load(module), label, pin)
+
+
+def open_token_for_threads(module: Path, label: str, pin: str) -> Token:
+    """The same, with the module initialised for calls from any number of threads, one session each."""
     library = _load(module)
+    try:
+        locking.initialise_anew(module)
+    except locking.NotLockable as error:
+        _finalise(library)
+        raise TokenFault(
+            f"The PKCS#11 module {module} cannot be used with several sessions ({error}); set pkcs11.sessions to 1."
+        ) from error
+    return _open(library, label, pin)
+
+
+def _open(library: Library, label: str, pin: str) -> Token:
     try:
         return Token(library, _log_in(_find(library, label), pin))
     except PKCS11Error as error:

@@ -149,10 +149,14 @@ class _Common:
 def _common(kind: Kind, issuer: Issuer | None) -> _Common:
     profile = PROFILES[kind]
     constraints = x509.BasicConstraints(ca=profile.certificate_authority, path_length=profile.path_length)
-    before = [(constraints, True), (_key_usage(profile), True)]
-    after = [(x509.ExtendedKeyUsage([profile.purpose]), False)] if profile.purpose is not None else []
-    after += [(x509.OCSPNoCheck(), False)] if profile.no_check else []
-    after += _pointers(profile, issuer) if issuer is not None else []
+    before: list[tuple[x509.ExtensionType, bool]] = [(constraints, True), (_key_usage(profile), True)]
+    after: list[tuple[x509.ExtensionType, bool]] = []
+    if profile.purpose is not None:
+        after.append((x509.ExtendedKeyUsage([profile.purpose]), False))
+    if profile.no_check:
+        after.append((x509.OCSPNoCheck(), False))
+    if issuer is not None:
+        after += _pointers(profile, issuer)
     return _Common(
         algorithm=algorithm_identifier(issuer.public_key) if issuer else None,
         issuer=_tlv(issuer.certificate.subject.public_bytes()) if issuer else None,

@@ -1,7 +1,7 @@
 """Public keys: which ones an agent may bring, and how each kind signs and verifies.
 
 The policy is an allow-list. Elliptic curves are P-256 and P-384 (cryptography loads many more),
-Edwards is Ed25519, RSA only by policy.
+Edwards is Ed25519, RSA only by policy. With ML-DSA a CA signs; no agent brings such a key.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from math import gcd
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ca.identifiers import Thumbprint
@@ -18,7 +18,8 @@ from ca.refusals import Reason, Refused
 
 __all__ = ["InvalidSignature", "PublicKey", "admit", "hash_for", "narrow", "spki", "thumbprint", "verify"]
 
-PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
+MlDsaPublicKey = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
+PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey | MlDsaPublicKey
 
 _CURVE_HASHES: dict[str, hashes.HashAlgorithm] = {"secp256r1": hashes.SHA256(), "secp384r1": hashes.SHA384()}
 _RSA_BITS = (2048, 3072, 4096)
@@ -39,6 +40,8 @@ def narrow(key: object) -> PublicKey:
             return key
         case ed25519.Ed25519PublicKey() | rsa.RSAPublicKey():
             return key
+        case mldsa.MLDSA44PublicKey() | mldsa.MLDSA65PublicKey() | mldsa.MLDSA87PublicKey():
+            return key
         case _:
             raise Refused(
                 Reason.KEY_REFUSED, "The key must be on P-256 or P-384, or Ed25519; RSA where the policy allows it."
@@ -54,6 +57,8 @@ def admit(key: PublicKey, *, rsa_allowed: bool) -> PublicKey:
         if not rsa_allowed:
             raise Refused(Reason.KEY_REFUSED, "RSA keys are not accepted here; bring P-256, P-384 or Ed25519.")
         _admit_rsa(key.public_numbers())
+    if isinstance(key, MlDsaPublicKey):
+        raise Refused(Reason.KEY_REFUSED, "ML-DSA keys are not accepted here; bring P-256, P-384 or Ed25519.")
     return key
 
 
@@ -95,9 +100,11 @@ def thumbprint(key: PublicKey) -> Thumbprint:
 
 
 def hash_for(key: PublicKey) -> hashes.SHA256 | hashes.SHA384 | None:
-    """The hash that this key signs with: SHA-256, for P-384 SHA-384, none for Ed25519 (RFC 8410 3)."""
+    """The hash that this key signs with: SHA-256, for P-384 SHA-384, none for Ed25519 (RFC 8410 3) and ML-DSA."""
     match key:
-        case ed25519.Ed25519PublicKey():
+        case ed25519.Ed25519PublicKey() | mldsa.MLDSA44PublicKey():
+            return None
+        case mldsa.MLDSA65PublicKey() | mldsa.MLDSA87PublicKey():
             return None
         case ec.EllipticCurvePublicKey() if key.curve.name == "secp384r1":
             return hashes.SHA384()
@@ -106,14 +113,16 @@ def hash_for(key: PublicKey) -> hashes.SHA256 | hashes.SHA384 | None:
 
 
 def verify(key: PublicKey, signature: bytes, message: bytes) -> None:
-    """Checks an X.509 signature: ECDSA as DER (RFC 3279 2.2.3), RSA as PKCS #1 v1.5, Ed25519 raw.
+    """Checks an X.509 signature: ECDSA as DER (RFC 3279 2.2.3), RSA as PKCS #1 v1.5, Ed25519 raw, ML-DSA pure.
 
-    Raises `InvalidSignature`.
+    RFC 9881 3: ML-DSA in X.509 has an empty context and no hash before it. Raises `InvalidSignature`.
     """
     match key:
         case ec.EllipticCurvePublicKey():
             key.verify(signature, message, ec.ECDSA(hash_for(key) or hashes.SHA256()))
         case rsa.RSAPublicKey():
             key.verify(signature, message, padding.PKCS1v15(), hash_for(key) or hashes.SHA256())
-        case ed25519.Ed25519PublicKey():
+        case ed25519.Ed25519PublicKey() | mldsa.MLDSA44PublicKey():
+            key.verify(signature, message)
+        case mldsa.MLDSA65PublicKey() | mldsa.MLDSA87PublicKey():
             key.verify(signature, message)

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from cryptography import x509
 from cryptography.hazmat import asn1
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ca.pki.keys import InvalidSignature, PublicKey, hash_for, verify
@@ -69,7 +69,9 @@ class _Recorder:
     def _refuse(self, *_: object) -> NoReturn:
         raise NotImplementedError("a recording key has no private half")
 
-    exchange = decrypt = private_numbers = private_bytes = private_bytes_raw = __copy__ = __deepcopy__ = _refuse
+    exchange = decrypt = private_numbers = private_bytes = private_bytes_raw = sign_mu = __copy__ = __deepcopy__ = (
+        _refuse
+    )
 
 
 # The builders ask for an instance of the abstract class of each kind; the recorder comes first, so
@@ -86,7 +88,20 @@ class _RecordingRsaKey(_Recorder, rsa.RSAPrivateKey):
     pass
 
 
-RecordingKey = _RecordingEllipticCurveKey | _RecordingEd25519Key | _RecordingRsaKey
+class _RecordingMlDsa44Key(_Recorder, mldsa.MLDSA44PrivateKey):
+    pass
+
+
+class _RecordingMlDsa65Key(_Recorder, mldsa.MLDSA65PrivateKey):
+    pass
+
+
+class _RecordingMlDsa87Key(_Recorder, mldsa.MLDSA87PrivateKey):
+    pass
+
+
+_RecordingMlDsaKey = _RecordingMlDsa44Key | _RecordingMlDsa65Key | _RecordingMlDsa87Key
+RecordingKey = _RecordingEllipticCurveKey | _RecordingEd25519Key | _RecordingRsaKey | _RecordingMlDsaKey
 
 
 # Any builder would do: only the algorithm that the library writes beside the signature is wanted.
@@ -103,6 +118,12 @@ def recording_key(public_key: PublicKey) -> RecordingKey:
             return _RecordingEd25519Key(public_key)
         case rsa.RSAPublicKey():
             return _RecordingRsaKey(public_key)
+        case mldsa.MLDSA44PublicKey():
+            return _RecordingMlDsa44Key(public_key)
+        case mldsa.MLDSA65PublicKey():
+            return _RecordingMlDsa65Key(public_key)
+        case mldsa.MLDSA87PublicKey():
+            return _RecordingMlDsa87Key(public_key)
 
 
 def draft(builder: Builder, public_key: PublicKey) -> ToBeSigned:

@@ -48,6 +48,7 @@ def test_defaults_are_those_of_the_contract(env: pytest.MonkeyPatch, tmp_path: P
     assert (settings.trust_domain, settings.organisation) == ("agents.example", "Remit")
     assert settings.oid_arc == DOCUMENTATION_ARC == "1.3.6.1.4.1.32473.1"
     assert settings.pkcs11.token_label == "remit"
+    assert (settings.pkcs11.sessions, settings.pkcs11.key_kind) == (1, "P-256")
     assert settings.pin_file == settings.pkcs11.pin_file == tmp_path / "home" / "pin"
     assert settings.softhsm_directory == tmp_path / "home" / "token"
     assert settings.certificates.lifetime == timedelta(minutes=15)
@@ -176,6 +177,8 @@ WRONG = {
     "REMIT_OID_ARC": ["", "3.1", "1", "1.", "1..2", "1.02", "1.a", "1.2.3\n", "1.1000000000"],
     "REMIT_STATUS__OCSP_UNISSUED": ["good", "", "Unknown"],
     "REMIT_CERTIFICATES__RSA": ["perhaps", ""],
+    "REMIT_PKCS11__SESSIONS": ["0", "65", "many"],
+    "REMIT_PKCS11__KEY_KIND": ["P-521", "p-256", ""],
 }
 
 

@@ -8,6 +8,7 @@ from pkcs11 import ObjectClass
 
 from ca.hsm.keyring import Keyring
 from ca.hsm.keys import SigningKey, generate
+from ca.hsm.register import Register
 from ca.hsm.signer import KeyKind, TokenFault
 from ca.hsm.token import Token
 from ca.pki.keys import PublicKey, spki
@@ -18,7 +19,7 @@ def stranger() -> PublicKey:
 
 
 def test_a_key_is_there_until_its_handle_is_forgotten() -> None:
-    keyring, handle = Keyring(), object()
+    keyring, handle = Keyring(Register()), object()
     key = SigningKey("issuing", stranger(), handle)
     keyring.put(key)
     assert keyring.key(spki(key.public_key)) is key
@@ -29,11 +30,12 @@ def test_a_key_is_there_until_its_handle_is_forgotten() -> None:
 
 def test_a_key_that_nobody_adopted_is_refused() -> None:
     with pytest.raises(TokenFault, match="was not adopted by this process"):
-        Keyring().key(spki(stranger()))
+        Keyring(Register()).key(spki(stranger()))
 
 
 def test_handles_are_found_again_and_what_is_missing_is_said(token: Token) -> None:
-    keyring = Keyring()
+    register = Register()
+    keyring = Keyring(register)
     kept, gone = (generate(token, label, KeyKind.P256) for label in ("kept", "gone"))
     keyring.put(kept)
     keyring.put(gone)
@@ -41,12 +43,14 @@ def test_handles_are_found_again_and_what_is_missing_is_said(token: Token) -> No
     _destroy(token, "gone")
     keyring.find_missing(token.session)
     assert keyring.key(spki(kept.public_key)).label == "kept"
-    assert len(keyring.missing) == 1
-    assert "'gone' in the token is missing" in keyring.missing[0]
+    [sentence] = register.faults()
+    assert "'gone' in the token is missing" in sentence
+    with pytest.raises(TokenFault, match="'gone' is missing from the token"):
+        keyring.key(spki(gone.public_key))
 
 
 def test_a_handle_of_another_key_is_found_out(token: Token) -> None:
-    keyring = Keyring()
+    keyring = Keyring(Register())
     issuing, other = (generate(token, label, KeyKind.P256) for label in ("issuing", "other"))
     keyring.put(issuing)
     keyring.prove()
@@ -56,10 +60,11 @@ def test_a_handle_of_another_key_is_found_out(token: Token) -> None:
 
 
 def test_what_is_there_is_not_looked_for_again() -> None:
-    keyring, no_session = Keyring(), Any
+    register, no_session = Register(), Any
+    keyring = Keyring(register)
     keyring.put(SigningKey("issuing", stranger(), object()))
     keyring.find_missing(no_session)
-    assert keyring.missing == ()
+    assert register.faults() == ()
 
 
 def _destroy(token: Token, label: str) -> None:

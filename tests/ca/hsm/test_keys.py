@@ -32,7 +32,12 @@ def pair(token: Token, label: str, **private: Any) -> PublicKey:
         return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public[Attribute.EC_POINT][2:])
 
 
-KINDS = [pytest.param(kind, marks=pytest.mark.slow) if kind is KeyKind.RSA_4096 else kind for kind in KeyKind]
+ML_DSA = [KeyKind.ML_DSA_44, KeyKind.ML_DSA_65, KeyKind.ML_DSA_87]
+KINDS = [
+    pytest.param(kind, marks=pytest.mark.slow) if kind is KeyKind.RSA_4096 else kind
+    for kind in KeyKind
+    if kind not in ML_DSA
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -40,6 +45,12 @@ def test_every_kind_is_made_found_and_signs(token: Token, kind: KeyKind) -> None
     made = generate(token, "issuing", kind)
     again = find(token.session, "another name for people", made.public_key)
     verify(made.public_key, again.sign(b"a message"), b"a message")
+
+
+@pytest.mark.parametrize("kind", ML_DSA)
+def test_a_module_without_ml_dsa_says_so(token: Token, kind: KeyKind) -> None:
+    with pytest.raises(TokenFault, match=f"cannot make a key of the kind {kind}; choose another kind"):
+        generate(token, "issuing", kind)
 
 
 def test_a_key_cannot_be_read_wrapped_or_opened_up(token: Token) -> None:

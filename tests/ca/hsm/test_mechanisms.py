@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from pkcs11 import Mechanism
 
 from ca.hsm.mechanisms import ecdsa_der, procedure_for
+from ca.hsm.signer import KeyKind
 from ca.pki.keys import verify
+from tests.memory_signer import MemorySigner
 
 MESSAGE = b"to be signed"
 CURVES = [(ec.SECP256R1(), hashes.SHA256(), 32), (ec.SECP384R1(), hashes.SHA384(), 48)]
@@ -41,6 +43,25 @@ def test_rsa_is_given_the_message_and_hashes_in_the_module() -> None:
     assert procedure.mechanism is Mechanism.SHA256_RSA_PKCS
     signature = key.sign(procedure.prepare(MESSAGE), padding.PKCS1v15(), hashes.SHA256())
     verify(key.public_key(), procedure.finish(signature), MESSAGE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "octets"),
+    [
+        (KeyKind.ED25519, 64),
+        (KeyKind.RSA_2048, 256),
+        (KeyKind.RSA_3072, 384),
+        (KeyKind.ML_DSA_44, 2420),
+        (KeyKind.ML_DSA_65, 3309),
+        (KeyKind.ML_DSA_87, 4627),
+    ],
+)
+def test_an_output_of_another_size_than_the_keys_is_refused(kind: KeyKind, octets: int) -> None:
+    procedure = procedure_for(MemorySigner().generate("key", kind))
+    assert procedure.finish(bytes(octets)) == bytes(octets)
+    for length in (0, octets - 1, octets + 1):
+        with pytest.raises(ValueError, match=f"{octets} were due"):
+            procedure.finish(bytes(length))
 
 
 @given(st.integers(1, 2**256 - 1), st.integers(1, 2**256 - 1))

@@ -15,30 +15,19 @@ from pkcs11 import Attribute, KeyType, ObjectClass, exceptions
 
 from ca.hsm import KeyKind, State, TokenFault, keys
 from ca.hsm import owner as room
+from ca.hsm.calls import Call, Limits
 from ca.hsm.owner import Owner
-from ca.pki.keys import InvalidSignature, PublicKey, spki, verify
+from ca.pki.keys import InvalidSignature, spki, verify
 from softhsm.locate import find_module
 
-from .conftest import LABEL, Home
+from .conftest import LABEL, Home, signs, until
 
 CHECKOUT = Path(__file__).parents[3]
 
 
-def until(condition: Callable[[], bool], seconds: float = 5.0) -> float:
-    """Waits, and returns how many seconds it took."""
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < seconds, f"not within {seconds} seconds"
-        time.sleep(0.01)
-    return time.monotonic() - began
-
-
-def signs(owner: Owner, public_key: PublicKey) -> bool:
-    future = owner.sign(public_key, [b"m"])
-    if future.exception(timeout=5) is not None:
-        return False
-    verify(public_key, future.result()[0], b"m")
-    return True
+def submit(owner: Owner, work: Callable[[], Any]) -> Future[Any]:
+    """Work for the owner's thread."""
+    return owner._ask(Call(work))
 
 
 # One thread.
@@ -86,15 +75,15 @@ def test_calls_that_wait_are_answered_together(owner: Owner) -> None:
     public_key = owner.generate("issuing")
     at_work, go_on = Event(), Event()
     takes: list[int] = []
-    take = owner._take
+    take = owner._waiting.take
 
-    def counted() -> list[Any]:
-        calls = take()
+    def counted(until: float, most: int) -> list[Call]:
+        calls = take(until, most)
         takes.append(len(calls))
         return calls
 
-    owner._take = counted  # type: ignore[method-assign] # the thread's own loop is watched
-    blocker = owner._submit(lambda: (at_work.set(), go_on.wait(5)))
+    owner._waiting.take = counted  # type: ignore[method-assign] # the thread's own loop is watched
+    blocker = submit(owner, lambda: (at_work.set(), go_on.wait(5)))
     assert at_work.wait(5)
     waiting = [owner.sign(public_key, [b"m"]) for _ in range(50)]
     go_on.set()
@@ -107,7 +96,7 @@ def test_calls_that_wait_are_answered_together(owner: Owner) -> None:
 def test_a_call_that_was_given_up_is_not_signed(owner: Owner) -> None:
     public_key = owner.generate("issuing")
     at_work, go_on = Event(), Event()
-    blocker = owner._submit(lambda: (at_work.set(), go_on.wait(5)))
+    blocker = submit(owner, lambda: (at_work.set(), go_on.wait(5)))
     assert at_work.wait(5)
     given_up, wanted = owner.sign(public_key, [b"m"]), owner.sign(public_key, [b"m"])
     assert given_up.cancel()
@@ -241,7 +230,7 @@ def lose(owner: Owner) -> None:
     def fault() -> None:
         raise exceptions.SessionHandleInvalid
 
-    assert isinstance(owner._submit(fault).exception(5), TokenFault)
+    assert isinstance(submit(owner, fault).exception(5), TokenFault)
 
 
 # Loss and return.
@@ -263,31 +252,30 @@ def test_the_token_is_pulled_and_comes_back(owner: Owner, home: Home) -> None:
     assert signs(owner, public_key)
 
 
-def test_a_token_that_is_pulled_while_nobody_signs_is_noticed(
-    owner: Owner, home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(room, "_PULSE", 0.1)
+def test_a_token_that_is_pulled_while_nobody_signs_is_noticed(home: Home) -> None:
+    owner = home.owner(limits=Limits(pulse=0.1))
+    owner.start()
     public_key = owner.generate("issuing")
-    lose(owner)  # the next pulse is due by the shorter time
-    until(lambda: owner.health().state is State.UP)
     time.sleep(0.3)
     assert owner.health().state is State.UP
     home.pull()
     until(lambda: owner.health().state is State.DOWN)
     home.plug()
     until(lambda: signs(owner, public_key))
+    owner.close()
 
 
 def test_a_handle_that_came_to_name_another_key_is_noticed(owner: Owner) -> None:
     issuing, other = owner.generate("issuing"), owner.generate("other")
     found = owner._keyring._found
-    stale = keys.SigningKey("issuing", issuing, found[spki(other)].handle)
-    owner._submit(lambda: found.update({spki(issuing): stale})).result(5)
+    wanted, _ = found[spki(issuing)]
+    stale = keys.SigningKey("issuing", issuing, found[spki(other)][1].handle)
+    submit(owner, lambda: found.update({spki(issuing): (wanted, stale)})).result(5)
     with pytest.raises(InvalidSignature):
         signs(owner, issuing)
     before = owner._token
     owner._due = 0.0  # instead of ten seconds of waiting
-    owner._submit(lambda: None).result(5)
+    submit(owner, lambda: None).result(5)
     until(lambda: owner._token is not before and signs(owner, issuing))
 
 
@@ -301,7 +289,7 @@ def test_any_fault_of_the_module_opens_it_anew(owner: Owner, fault: type[Excepti
     def failing() -> None:
         raise fault
 
-    caught = owner._submit(failing).exception(5)
+    caught = submit(owner, failing).exception(5)
     assert isinstance(caught, TokenFault)
     assert fault.__name__ in str(caught)
     until(lambda: signs(owner, public_key))
@@ -317,7 +305,7 @@ def test_calls_behind_the_loss_fail_and_none_hangs(owner: Owner) -> None:
         go_on.wait(5)
         raise exceptions.DeviceRemoved
 
-    waiting: list[Future[Any]] = [owner._submit(fault)]
+    waiting: list[Future[Any]] = [submit(owner, fault)]
     assert at_work.wait(5)
     waiting += [owner.sign(public_key, [b"m"]) for _ in range(20)]
     go_on.set()
@@ -377,7 +365,7 @@ def test_one_missing_key_leaves_the_others_signing(home: Home) -> None:
         with owner._open_token().writing() as session:
             session.get_key(object_class=ObjectClass.PRIVATE_KEY, label="gone").destroy()
 
-    owner._submit(destroy).result(5)
+    submit(owner, destroy).result(5)
     assert isinstance(owner.sign(gone, [b"m"]).exception(timeout=5), TokenFault)
     until(lambda: owner.health().state is State.DEGRADED)
     assert "'gone'" in owner.health().sentence
@@ -407,23 +395,26 @@ def test_a_key_that_could_leave_is_not_adopted(home: Home) -> None:
 # A module that hangs, and a fork.
 
 
-def test_a_module_that_hangs_hangs_nobody_new(owner: Owner, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_that_hangs_hangs_nobody(home: Home) -> None:
     """SoftHSM waits for the locks on its files, so whoever holds them stops it."""
+    owner = home.owner(limits=Limits(stuck=0.5))
+    owner.start()
     public_key = owner.generate("issuing")
-    monkeypatch.setattr(room, "_STUCK", 0.2)
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD_LOCKS, str(home.tokens)], stdout=subprocess.PIPE, stdin=subprocess.PIPE
     )
     with holder:
         assert holder.stdout is not None
         holder.stdout.readline()
-        caught = owner.sign(public_key, [b"m"])
+        caught, behind = owner.sign(public_key, [b"m"]), owner.sign(public_key, [b"m"])
         until(lambda: owner.health().state is State.DOWN)
         assert "has not answered" in owner.health().sentence
         assert isinstance(owner.sign(public_key, [b"m"]).exception(timeout=0), TokenFault)
+        for future in (caught, behind):
+            assert isinstance(future.exception(timeout=5), TokenFault)
         holder.kill()
-    assert caught.result(5)
     until(lambda: signs(owner, public_key))
+    owner.close()
 
 
 HOLD_LOCKS = """

@@ -45,6 +45,22 @@ def test_a_strange_key_is_neither_adopted_nor_used(signer: Signer) -> None:
     assert signer.health().state is State.UP
 
 
+def test_a_distrusted_key_is_out_and_the_others_sign_on(signer: Signer) -> None:
+    wrong, right = signer.generate("wrong", KeyKind.P256), signer.generate("right", KeyKind.P256)
+    signer.distrust(wrong, "a signature did not verify.")
+    fault = signer.sign(wrong, [b"m"]).exception(timeout=0)
+    assert isinstance(fault, TokenFault)
+    assert "a signature did not verify" in str(fault)
+    assert signer.health().state is State.DEGRADED
+    assert "a signature did not verify" in signer.health().sentence
+    assert len(signer.sign(right, [b"m"]).result(5)) == 1
+
+
+def test_a_strange_key_cannot_be_distrusted(signer: Signer) -> None:
+    signer.distrust(ec.generate_private_key(ec.SECP256R1()).public_key(), "why")
+    assert signer.health().state is State.UP
+
+
 def test_the_one_in_memory_counts_and_can_be_taken_down() -> None:
     signer = MemorySigner()
     public_key = signer.generate("issuing")

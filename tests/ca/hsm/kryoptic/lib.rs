@@ -1,0 +1,1 @@
+//! Nothing: the package exists to name what is built.
