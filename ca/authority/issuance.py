@@ -18,7 +18,7 @@ from __future__ import annotations
 from asyncio import wrap_future
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 BATCH = 128
 """Certificates of one transaction and one hop to the signer."""
+
+CLOCK_TOLERANCE = timedelta(seconds=5)
+"""How far the clocks of two replicas may lie apart, or one be set back by the network's time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,7 @@ def intend(authority: Authority, desk: Desk, requests: Sequence[Any], connection
     Raises `Refused(CONFLICT)` or `IntegrityError` when another was quicker with one of them: nothing is stored.
     """
     now = authority.clock().replace(microsecond=0)
+    _check_clock(connection, now)
     verdicts = desk(authority, connection, requests, now)
     taken = _keys_of_others(connection, verdicts, now)
     drafts = [_draft(authority, connection, verdict, taken, now) for verdict in verdicts]
@@ -168,6 +172,17 @@ async def recover(authority: Authority) -> list[Issued]:
         sealed = [one for one in sign(authority, left[start : start + BATCH]) if isinstance(one, Sealed)]
         finished += await wrap_future(authority.database.write(partial(record, authority, sealed)))
     return finished
+
+
+def _check_clock(connection: Connection, now: datetime) -> None:
+    """A clock that went back would date certificates before others, and revocations before what they revoke."""
+    latest = certificates.last_made(connection)
+    if latest is not None and now < latest - CLOCK_TOLERANCE:
+        raise Refused(
+            Reason.UNAVAILABLE,
+            f"The authority's clock is behind the last certificate, of {latest:%Y-%m-%dT%H:%M:%SZ}; nothing is issued "
+            "until it is right again. If the earlier time was the wrong one, revoke what was made under it.",
+        )
 
 
 @dataclass(frozen=True, slots=True)

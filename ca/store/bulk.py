@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Column, Connection, Dialect, Table
+from sqlalchemy import Column, Connection, Dialect, LargeBinary, Table
 
 LARGEST = 64
 """Rows of one statement. Batches are cut into powers of two, so that few statements are ever prepared."""
@@ -85,7 +85,13 @@ def _processes(dialect: Dialect, table: Table, columns: tuple[str, ...]) -> tupl
 
 
 def _process(dialect: Dialect, column: Column[Any]) -> _Process:
-    return column.type.dialect_impl(dialect).bind_processor(dialect) or (lambda value: value)
+    if isinstance(column.type, LargeBinary):
+        return _as_it_is  # both drivers take bytes; SQLAlchemy would wrap each in an object of the driver's first
+    return column.type.dialect_impl(dialect).bind_processor(dialect) or _as_it_is
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _mark(dialect: Dialect) -> str:

@@ -217,6 +217,13 @@ def latest(connection: Connection, kind: Kind, issuer: str) -> CertificateRecord
     return None if row is None else _record(row)
 
 
+def last_made(connection: Connection) -> datetime | None:
+    """When the last serial was assigned that is not revoked, or None before the first."""
+    query = _assigned().with_only_columns(certificates.c.created_at).where(revocations.c.serial.is_(None))
+    made: datetime | None = connection.execute(query.order_by(certificates.c.id.desc()).limit(1)).scalar()
+    return made
+
+
 def page(
     connection: Connection, wanted: Filter, now: datetime, *, before: int | None = None, limit: int
 ) -> list[CertificateRecord]:

@@ -29,13 +29,14 @@ def build(authority: Authority, wake_publisher: Callable[[], None], lifespan: Li
     app.add_middleware(BodyLimit)
     for noun in (certificates, agents, tasks, tokens, operators, crls, public):
         app.include_router(noun.router)
-    _put_first(app)
+    # The last one added is the first that a request meets.
+    app.add_middleware(enrolment.Door, authority=authority)
+    _describe_the_door(app)
     return app
 
 
-def _put_first(app: FastAPI) -> None:
-    """Enrolment before the framework's routes, and in the document that the framework makes of them."""
-    app.router.routes.insert(0, enrolment.route)
+def _describe_the_door(app: FastAPI) -> None:
+    """Enrolment in the document that the framework makes of all other routes."""
     described = app.openapi
 
     def openapi() -> dict[str, Any]:

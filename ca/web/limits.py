@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Any
 
-from ca.refusals import Reason
+from ca.refusals import Reason, Refused
 from ca.web.peer import Application, Receive, Scope, Send
 from ca.web.problems import Problem
 
@@ -23,10 +23,10 @@ class BodyLimit:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
-        body = await _whole(scope, receive)
-        if body is None:
-            limit = f"A request body has at most {MAX_BODY_OCTETS} octets."
-            await Problem(Reason.TOO_LARGE, limit)(scope, receive, send)
+        try:
+            body = await whole(scope, receive)
+        except Refused as refusal:
+            await Problem(refusal.reason, refusal.detail)(scope, receive, send)
             return
         message: MutableMapping[str, Any] = {"type": "http.request", "body": body, "more_body": False}
         messages = [message]
@@ -37,16 +37,21 @@ class BodyLimit:
         await self._app(scope, replay, send)
 
 
-async def _whole(scope: Scope, receive: Receive) -> bytes | None:
+async def whole(scope: Scope, receive: Receive) -> bytes:
+    """The body. Raises `Refused(TOO_LARGE)`."""
     declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
     if declared.isdigit() and int(declared) > MAX_BODY_OCTETS:
-        return None
+        raise _too_large()
     parts, size = [], 0
     while True:
         message = await receive()
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > MAX_BODY_OCTETS:
-            return None
+            raise _too_large()
         if not message.get("more_body"):
             return b"".join(parts)
+
+
+def _too_large() -> Refused:
+    return Refused(Reason.TOO_LARGE, f"A request body has at most {MAX_BODY_OCTETS} octets.")

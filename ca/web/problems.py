@@ -67,13 +67,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Refused)
     async def refused(_request: Request, refusal: Refused) -> Problem:
-        if STATUS[refusal.reason] >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            _log.warning("refused", reason=refusal.reason.value, cause=repr(refusal.__cause__))
-        return Problem(refusal.reason, refusal.detail)
+        return of_refusal(refusal)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> Problem:
-        return Problem(Reason.MALFORMED, _sentence(error.errors()[0]))
+        return of_invalid(error)
 
     @app.exception_handler(HTTPException)
     async def http(_request: Request, error: HTTPException) -> Problem:
@@ -84,6 +82,18 @@ def install(app: FastAPI) -> None:
     async def fault(request: Request, error: Exception) -> Problem:
         _log.error("fault", path=request.url.path, error=repr(error), exc_info=error)
         return Problem(Reason.INTERNAL, "Something went wrong here, not in your request; nothing was issued.")
+
+
+def of_refusal(refusal: Refused) -> Problem:
+    """What a refusal says; those that are our own fault are logged with their cause."""
+    if STATUS[refusal.reason] >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.warning("refused", reason=refusal.reason.value, cause=repr(refusal.__cause__))
+    return Problem(refusal.reason, refusal.detail)
+
+
+def of_invalid(error: RequestValidationError) -> Problem:
+    """What was wrong with a body, by its first fault."""
+    return Problem(Reason.MALFORMED, _sentence(error.errors()[0]))
 
 
 def _headers(status: HTTPStatus) -> dict[str, str]:

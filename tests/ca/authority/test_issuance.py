@@ -259,3 +259,36 @@ def test_intent_and_issue_are_audited(ready: Stage) -> None:
     assert (intended.tenant, intended.agent, intended.task) == (TENANT, AGENT, "invoices")
     assert intended.actor == "spiffe://agents.example/agent/acme/bot"
     assert done.detail["x5t#S256"] == issued.x5t.base64url
+
+
+@pytest.mark.parametrize("back", [6, 3600])
+def test_a_clock_that_went_back_stops_issuance(ready: Stage, back: int) -> None:
+    """Case 39: before anything is spent; the same request is granted when the clock is right."""
+    token, key = ready.token(), new_key()
+    ready.enrolled()
+    ready.clock.forward(seconds=-back)
+    with pytest.raises(Refused, match="clock is behind") as caught:
+        ready.enrol(token, key)
+    assert caught.value.reason is Reason.UNAVAILABLE
+    assert len(ready.signer.signed) == 1
+    ready.clock.forward(seconds=back)
+    assert ready.enrol(token, key)
+
+
+def test_a_correction_of_some_seconds_stops_nothing(ready: Stage) -> None:
+    ready.enrolled()
+    ready.clock.forward(seconds=-5)
+    assert ready.enrolled()
+
+
+def test_what_a_wrong_clock_dated_ahead_is_revoked_and_issuance_goes_on(ready: Stage) -> None:
+    """Case 39: a jump of a day and back again."""
+    token, key = ready.token(), new_key()
+    ready.clock.forward(days=1)
+    ready.task("later", deadline=ready.clock() + timedelta(hours=1))
+    ahead = ready.enrolled(task="later")
+    ready.clock.forward(days=-1)
+    with pytest.raises(Refused, match="clock is behind"):
+        ready.enrol(token, key)
+    ready.revoke(ahead)
+    assert ready.enrol(token, key)
