@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from ca.authority.authority import Authority
 from ca.web import agents, certificates, crls, enrolment, operators, problems, public, tasks, tokens
+from ca.web.enrolment import Door
 from ca.web.limits import BodyLimit
 
 DESCRIPTION = "The certificate authority for AI agents. Errors are RFC 9457 problems with a stable `type`."
@@ -18,7 +19,7 @@ DESCRIPTION = "The certificate authority for AI agents. Errors are RFC 9457 prob
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def build(authority: Authority, wake_publisher: Callable[[], None], lifespan: Lifespan) -> FastAPI:
+def build(authority: Authority, wake_publisher: Callable[[], None], lifespan: Lifespan) -> Door:
     """The ASGI application. `wake_publisher` is called, from any thread, after every revocation."""
     app = FastAPI(
         title="Remit", version="0.1.0", description=DESCRIPTION, docs_url=None, redoc_url=None, lifespan=lifespan
@@ -29,10 +30,8 @@ def build(authority: Authority, wake_publisher: Callable[[], None], lifespan: Li
     app.add_middleware(BodyLimit)
     for noun in (certificates, agents, tasks, tokens, operators, crls, public):
         app.include_router(noun.router)
-    # The last one added is the first that a request meets.
-    app.add_middleware(enrolment.Door, authority=authority)
     _describe_the_door(app)
-    return app
+    return Door(app, authority)
 
 
 def _describe_the_door(app: FastAPI) -> None:

@@ -56,14 +56,14 @@ class EnrolmentBody(Body):
 
 
 class Door:
-    """ASGI middleware that answers enrolments itself and lets everything else through."""
+    """The outermost ASGI application: it answers enrolments itself and passes everything else on."""
 
     def __init__(self, app: Application, authority: Authority) -> None:
         self._app = app
         self._authority = authority
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refusals become problems here as they do behind; a fault is left to the application's outermost layer."""
+        """Refusals and faults become problems here as they do behind."""
         if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
@@ -75,6 +75,8 @@ class Door:
             response = problems.of_refusal(refusal)
         except RequestValidationError as error:
             response = problems.of_invalid(error)
+        except Exception as error:  # noqa: BLE001 (border: whatever it is, the caller gets a problem and no trace)
+            response = problems.of_fault(PATH, error)
         await response(scope, receive, send)
 
 

@@ -80,8 +80,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def fault(request: Request, error: Exception) -> Problem:
-        _log.error("fault", path=request.url.path, error=repr(error), exc_info=error)
-        return Problem(Reason.INTERNAL, "Something went wrong here, not in your request; nothing was issued.")
+        return of_fault(request.url.path, error)
 
 
 def of_refusal(refusal: Refused) -> Problem:
@@ -94,6 +93,12 @@ def of_refusal(refusal: Refused) -> Problem:
 def of_invalid(error: RequestValidationError) -> Problem:
     """What was wrong with a body, by its first fault."""
     return Problem(Reason.MALFORMED, _sentence(error.errors()[0]))
+
+
+def of_fault(path: str, error: Exception) -> Problem:
+    """What nobody foresaw: the log gets the trace, the caller a sentence."""
+    _log.error("fault", path=path, error=repr(error), exc_info=error)
+    return Problem(Reason.INTERNAL, "Something went wrong here, not in your request; nothing was issued.")
 
 
 def _headers(status: HTTPStatus) -> dict[str, str]:
