@@ -165,6 +165,7 @@ class Responder:
         try:
             verify(signatory.public_key, signature, tbs)
         except InvalidSignature as error:
+            self._signer.distrust(signatory.public_key, "It returned a wrong signature over an OCSP answer.")
             raise Refused(Reason.UNAVAILABLE, "The signer returned a signature that does not verify.") from error
         return response(tbs, signature, signatory)
 

@@ -284,6 +284,7 @@ def test_a_signature_that_does_not_verify_does_not_leave(house: House, monkeypat
     monkeypatch.setattr(house.signer, "sign", lambda key, messages: genuine(key, [b"other bytes" for _ in messages]))
     assert ask(house, question(house.issuing, GOOD)).response_status is TRY_LATER
     assert len(house.cache) == 0
+    assert house.signer.distrusted, "and its key is not used again until it proved itself (case 7)"
 
 
 def test_a_signer_that_returns_too_few_signatures_is_away(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

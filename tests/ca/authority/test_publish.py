@@ -206,6 +206,7 @@ def test_a_wrong_signature_is_not_published(ready: Stage) -> None:
         published(ready)
     assert caught.value.reason is Reason.UNAVAILABLE
     assert in_force(ready) == before
+    assert ready.signer.distrusted, "and its key is not used again until it proved itself (case 7)"
 
 
 def test_a_kill_between_signature_and_publication_uses_no_number_twice(
