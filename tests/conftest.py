@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.postgres import Cluster, binaries
 from tests.world import World
 
 # What an act costs is asserted in CPU time where it matters; the clock on the wall also counts the neighbours.
@@ -20,3 +22,23 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     made = World(tmp_path_factory.mktemp("world")).init().start()
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A PostgreSQL of this session's own."""
+    programs = binaries()
+    if programs is None:
+        pytest.skip("PostgreSQL is not on this machine; ./deploy/test installs it")
+    made = Cluster(programs)
+    yield made
+    made.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database: whoever asks for it is tried on both kinds."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'remit.db'}"
+    cluster: Cluster = request.getfixturevalue("postgres")
+    return cluster.new_database()

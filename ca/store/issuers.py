@@ -88,7 +88,8 @@ def publish(connection: Connection, crl: PublishedCrl) -> bool:
         set_=values,
         where=(crls.c.number < crl.number) & (crls.c.this_update <= crl.this_update),
     )
-    return connection.execute(query).rowcount == 1
+    # Without the option PostgreSQL's count is not kept for an INSERT.
+    return connection.execute(query.execution_options(preserve_rowcount=True)).rowcount == 1
 
 
 def crl(connection: Connection, issuer: str, shard: int) -> PublishedCrl | None:

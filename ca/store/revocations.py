@@ -39,7 +39,8 @@ def add(connection: Connection, revoked: Iterable[Intent], at: datetime, reason:
         for intent in revoked
     ]
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(revocations).on_conflict_do_nothing()
+    # Without the option PostgreSQL's count is not kept for an INSERT.
+    statement = dialect.insert(revocations).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
     return sum(connection.execute(statement, row).rowcount for row in rows)
 
 

@@ -1,9 +1,8 @@
-"""A real SQLite file for each test, with the schema of today and one CA in it."""
+"""A real database for each test, of both kinds, with the schema of today and one CA in it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,10 +12,9 @@ from tests.ca.store.rows import ISSUER, issuer
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    made = f"sqlite:///{tmp_path / 'remit.db'}"
-    schema.upgrade(made)
-    return made
+def url(database_url: str) -> str:
+    schema.upgrade(database_url)
+    return database_url
 
 
 @pytest.fixture

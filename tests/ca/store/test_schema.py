@@ -31,6 +31,7 @@ def test_the_migrations_make_the_tables(url: str) -> None:
     engine.dispose()
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_upgrading_again_does_nothing(url: str, tmp_path: Path) -> None:
     database = Database(url)
     written(database, lambda connection: agents.add(connection, agent()))

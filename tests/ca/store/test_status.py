@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from ca.identifiers import Serial
 from ca.pki import certificate
@@ -160,11 +160,11 @@ def test_a_revocation_is_seen_by_the_next_question(database: Database, reader: S
 
 
 def test_the_reader_cannot_write(reader: StatusReader) -> None:
-    with reader._engine.connect() as connection, pytest.raises(OperationalError, match="readonly"):
+    with reader._engine.connect() as connection, pytest.raises(DBAPIError, match=r"read-?only"):
         connection.execute(text("DELETE FROM revocations"))
     reader.version()
     assert reader._watch is not None
-    with pytest.raises(OperationalError, match="readonly"):
+    with pytest.raises(DBAPIError, match=r"read-?only"):
         reader._watch.execute(text("DELETE FROM revocations"))
 
 

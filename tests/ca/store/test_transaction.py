@@ -18,6 +18,12 @@ from tests.ca.store.rows import TENANT, agent, written
 WAIT = 10.0
 
 
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """What is looked at here is SQLite's own: its locks, its log, its pragmas."""
+    return f"sqlite:///{tmp_path / 'remit.db'}"
+
+
 def names(database: Database) -> list[str]:
     with database.read() as connection:
         return [record.agent.id for record in agents.page(connection, TENANT, None, 1000)]

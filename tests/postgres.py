@@ -1,0 +1,65 @@
+"""A real PostgreSQL on loopback: one cluster a test session, one empty database a test."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine, text
+
+from tests.world import free_port
+
+_PLACES = ("/usr/lib/postgresql/*/bin", "/opt/homebrew/opt/postgresql*/bin", "/usr/local/opt/postgresql*/bin")
+_USER = "postgres"
+_NUMBERS = count(1)
+
+
+def binaries() -> Path | None:
+    """The directory that has `initdb` and `pg_ctl`, the newest version's, or None."""
+    found = [path for place in _PLACES for path in Path("/").glob(place.lstrip("/")) if (path / "initdb").exists()]
+    if found:
+        return max(found, key=lambda path: [int(part) for part in path.as_posix().split("/") if part.isdigit()])
+    on_path = shutil.which("initdb")
+    return Path(on_path).parent if on_path else None
+
+
+class Cluster:
+    """Started by its first use, in a directory of its own; `stop` takes it away."""
+
+    def __init__(self, programs: Path) -> None:
+        self._programs = programs
+        self._port = free_port()
+        # PostgreSQL refuses to run as root; its package makes a user for it.
+        self._as: dict[str, Any] = {"user": _USER, "group": _USER, "extra_groups": []} if os.geteuid() == 0 else {}
+        self._directory = Path(tempfile.mkdtemp(prefix="remit-postgres-"))
+        if self._as:
+            shutil.chown(self._directory, _USER, _USER)
+        user = _USER if self._as else pwd.getpwuid(os.geteuid()).pw_name
+        self._url = f"postgresql+psycopg://{user}@127.0.0.1:{self._port}"
+        self._run("initdb", "--auth=trust", "--encoding=UTF8", "--locale=C", f"--username={user}", "--no-sync")
+        options = f"-h 127.0.0.1 -p {self._port} -k {self._directory}"
+        self._run("pg_ctl", "start", "--wait", "--silent", f"--log={self._directory / 'log'}", f"--options={options}")
+
+    def new_database(self) -> str:
+        """The URL of a new, empty database."""
+        name = f"remit_{next(_NUMBERS)}"
+        engine = create_engine(f"{self._url}/postgres", isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+        engine.dispose()
+        return f"{self._url}/{name}"
+
+    def stop(self) -> None:
+        """At once, whoever is connected."""
+        self._run("pg_ctl", "stop", "--mode=immediate", "--silent")
+        shutil.rmtree(self._directory)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._programs / program), f"--pgdata={self._directory / 'data'}", *arguments]
+        subprocess.run(command, check=True, cwd=self._directory, stdout=subprocess.DEVNULL, timeout=60, **self._as)
