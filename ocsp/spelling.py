@@ -10,7 +10,7 @@ from __future__ import annotations
 from base64 import b64decode
 from binascii import Error
 from collections.abc import Iterator
-from itertools import combinations_with_replacement, islice
+from itertools import combinations, combinations_with_replacement, islice
 from urllib.parse import unquote_to_bytes
 
 from ocsp.request import MAX_OCTETS
@@ -19,15 +19,15 @@ MAX_CHARACTERS = 4 * MAX_OCTETS
 """The longest text that is read: a request of `MAX_OCTETS` with every third character percent-encoded."""
 
 _ALPHABET = bytes.maketrans(b"-_ ", b"+/+")
-_MOST_LOST = 3
-_MOST_SPELLINGS = 32
+_MOST_LOST = 5
+_MOST_SPELLINGS = 256
 _SEQUENCE = 0x30
 
 
 def spellings(text: bytes) -> list[bytes]:
     """Every request that this text can mean, the plain reading first; none if it means nothing.
 
-    At most 32. More than one only where a proxy merged slashes: the caller knows which of them
+    At most 256. More than one only where a proxy merged slashes: the caller knows which of them
     names a certificate that exists. A wrong guess harms nobody, since the answer repeats the CertID.
     """
     base64 = unquote_to_bytes(text).translate(_ALPHABET).lstrip(b"/").rstrip(b"=\r\n")
@@ -39,13 +39,15 @@ def spellings(text: bytes) -> list[bytes]:
 
 
 def _restored(base64: bytes, lost: int) -> Iterator[bytes]:
-    """The text with `lost` slashes put back, each beside one that is there."""
+    """The text with `lost` slashes put back beside those that are there: in as few places as may be first."""
     slashes = [at for at, character in enumerate(base64) if character == ord("/")]
-    for places in combinations_with_replacement(slashes, lost):
-        whole = base64
-        for at in reversed(places):
-            whole = whole[:at] + b"/" + whole[at:]
-        yield whole
+    for many in range(min(lost, 1), lost + 1):
+        for places in combinations(slashes, many):
+            for again in combinations_with_replacement(places, lost - many):
+                whole = base64
+                for at in sorted(places + again, reverse=True):
+                    whole = whole[:at] + b"/" + whole[at:]
+                yield whole
 
 
 def _length(base64: bytes) -> int:

@@ -17,13 +17,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from ca.pki.keys import spki
 from softhsm.configuration import configuration_file
 from softhsm.locate import find_module
-from tests.bench.memory import KeptSigner, kept_keys
 
-LABEL = "issuing-1"
+KEPT = "keys.pem"
+"""The file of a home in which its keys are, if they are not in a token."""
+
+_LABEL = "issuing-1"
+_END = b"-----END PRIVATE KEY-----\n"
 _ATTEMPTS = 5
 SigningKey = ec.EllipticCurvePrivateKey
 
@@ -62,13 +65,21 @@ def open_key(home: Path, issuer: x509.Certificate) -> SigningKey:
     """The key of this issuer, where the home keeps it: in the file of keys in memory, or in SoftHSM."""
     public = issuer.public_key()
     assert isinstance(public, ec.EllipticCurvePublicKey)
-    if (file := KeptSigner.file(home)).exists():
-        return kept_keys(file)[spki(public)]
+    if (home / KEPT).exists():
+        return next(key for key in kept_keys(home) if key.public_key() == public)
     os.environ["SOFTHSM2_CONF"] = str(configuration_file(home / "token"))
     session = _token().open(user_pin=(home / "pin").read_text().strip())
-    key = TokenKey(session.get_key(object_class=pkcs11.ObjectClass.PRIVATE_KEY, label=LABEL), public)
+    key = TokenKey(session.get_key(object_class=pkcs11.ObjectClass.PRIVATE_KEY, label=_LABEL), public)
     public.verify(key.sign(b"test", ec.ECDSA(hashes.SHA256())), b"test", ec.ECDSA(hashes.SHA256()))
     return key
+
+
+def kept_keys(home: Path) -> list[ec.EllipticCurvePrivateKey]:
+    """Every private key in the home's file; none without the file."""
+    if not (home / KEPT).exists():
+        return []
+    keys = [load_pem_private_key(one + _END, None) for one in (home / KEPT).read_bytes().split(_END)[:-1]]
+    return [key for key in keys if isinstance(key, ec.EllipticCurvePrivateKey)]
 
 
 def _token() -> pkcs11.Token:

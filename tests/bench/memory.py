@@ -13,21 +13,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ca import assembly
 from ca.config import Settings
 from ca.hsm import KeyKind
 from ca.pki.keys import PublicKey, spki
+from tests.bench.keys import KEPT, kept_keys
 from tests.memory_signer import MemorySigner
-
-_END = b"-----END PRIVATE KEY-----\n"
 
 
 class KeptSigner(MemorySigner):
@@ -35,13 +28,8 @@ class KeptSigner(MemorySigner):
 
     def __init__(self, home: Path) -> None:
         super().__init__()
-        self._file = self.file(home)
-        self._keys.update(kept_keys(self._file))
-
-    @staticmethod
-    def file(home: Path) -> Path:
-        """Where the keys of a home are, if they are not in a token."""
-        return home / "keys.pem"
+        self._file = home / KEPT
+        self._keys.update({spki(key.public_key()): key for key in kept_keys(home)})
 
     def start(self) -> None:
         """There is nothing to open."""
@@ -62,16 +50,6 @@ class KeptSigner(MemorySigner):
         # A server signs for hours: what it signed is not to be kept.
         self.signed.clear()
         return signatures
-
-
-def kept_keys(file: Path) -> dict[bytes, ec.EllipticCurvePrivateKey]:
-    """The private keys in the file, by their SubjectPublicKeyInfo."""
-    found = {}
-    for one in file.read_bytes().split(_END)[:-1] if file.exists() else []:
-        key = load_pem_private_key(one + _END, None)
-        assert isinstance(key, ec.EllipticCurvePrivateKey)
-        found[spki(key.public_key())] = key
-    return found
 
 
 def main() -> int:

@@ -75,11 +75,13 @@ def _by_clients(axes: Any, of_group: list[dict[str, Any]]) -> None:
 
 def _stored(axes: Any, of_group: list[dict[str, Any]]) -> None:
     filled = {one["clients"] for one in of_group if one["stored"]}
+    if not filled:
+        axes.set_visible(False)
+        return
     for clients in sorted(filled):
         seen = [one for one in of_group if one["system"] == "ours" and one["clients"] == clients and not one["fresh"]]
         seen.sort(key=lambda one: int(one["stored"]))
         labels = [f"{one['stored']:,}" for one in seen]
         axes.plot(labels, [one["rate"] for one in seen], "o-", label=f"{clients} clients")
     axes.set(title="Certificates per second by what is stored", xlabel="stored certificates", ylim=(0, None))
-    if filled:
-        axes.legend(fontsize="small")
+    axes.legend(fontsize="small")

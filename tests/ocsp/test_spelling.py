@@ -51,7 +51,7 @@ def test_merged_slashes_are_put_back(body: bytes, at: int) -> None:
     whole = der(body[:at] + SLASHES[:3] + body[at:])
     merged = re.sub(rb"/+", b"/", b64encode(whole))
     lost = len(b64encode(whole)) - len(merged)
-    assume(0 < lost <= 3 and merged.count(b"/") <= 3)
+    assume(0 < lost <= 5 and merged.count(b"/") <= 6)
     assert whole in spellings(merged)
 
 
@@ -82,14 +82,14 @@ def test_what_means_nothing(text: bytes) -> None:
 
 @given(st.binary(max_size=200))
 def test_any_text_is_read_or_means_nothing(text: bytes) -> None:
-    assert len(spellings(text)) <= 32
+    assert len(spellings(text)) <= 256
 
 
 def test_the_worst_text_has_a_bounded_number_of_spellings() -> None:
     # Fifty slashes apart from each other, and two lost: 1,176 ways to put them back.
     text = b64encode(der(b"a" + b"\xc3\xfc\x3f" * 25))
     assert text.count(b"w/") == 50
-    assert len(spellings(text.replace(b"w/w", b"w", 1).replace(b"w/", b"w", 1))) == 32
+    assert len(spellings(text.replace(b"w/w", b"w", 1).replace(b"w/", b"w", 1))) == 256
 
 
 @given(BODIES)
