@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import time
 from datetime import UTC, datetime
 
 from ca.authority.authority import Authority, Names
-from ca.config import Settings
+from ca.config import Misconfigured, Settings
 from ca.hsm import Signer
 from ca.hsm.owner import Owner
 from ca.identifiers import TrustDomain
 from ca.pki.certificate import Issuer
+from ca.pki.known_keys import NO_LIST, KnownKeys
 from ca.policy.ceiling import Lifetimes
 from ca.store.transaction import Database
 from softhsm import configuration
@@ -38,8 +40,28 @@ def names(settings: Settings) -> Names:
     return Names(TrustDomain(settings.trust_domain), settings.organisation, settings.oid_arc)
 
 
+def known_keys(settings: Settings) -> KnownKeys:
+    """The list of keys whose private half is public; a newer file is read at the next start.
+
+    Raises `Misconfigured`: without it no RSA key is taken, because of Debian's of 2006 to 2008.
+    """
+    file = settings.certificates.known_keys
+    if file is None:
+        if settings.certificates.rsa:
+            raise Misconfigured(
+                "The setting certificates.rsa needs certificates.known_keys, the list of keys whose private half is "
+                "public: 'badkeys --update-bl' fetches it to ~/.cache/badkeys/blocklist.dat."
+            )
+        return NO_LIST
+    try:
+        with file.open("rb") as stream:
+            return KnownKeys(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+    except (OSError, ValueError) as error:
+        raise Misconfigured(f"The setting certificates.known_keys is wrong: {file} is not a list ({error}).") from error
+
+
 def authority(settings: Settings, database: Database, key: Signer, root: Issuer, issuer: Issuer) -> Authority:
-    """The authority, with the machine's clock and randomness."""
+    """The authority, with the machine's clock and randomness. Raises `Misconfigured`."""
     certificates = settings.certificates
     return Authority(
         database=database,
@@ -52,6 +74,7 @@ def authority(settings: Settings, database: Database, key: Signer, root: Issuer,
         public_url=settings.public_url,
         status_url=settings.status_url,
         rsa_allowed=certificates.rsa,
+        known_keys=known_keys(settings),
         clock=clock,
         random=os.urandom,
     )

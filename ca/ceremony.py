@@ -41,8 +41,12 @@ _RENEW_BEFORE = timedelta(days=30)
 
 
 async def hold(settings: Settings) -> Issuer:
-    """The whole ceremony; returns the root. Raises `TokenFault`, `InitialisationFailed`, `Refused`, `OSError`."""
+    """The whole ceremony; returns the root.
+
+    Raises `Misconfigured`, `TokenFault`, `InitialisationFailed`, `Refused`, `OSError`.
+    """
     names = assembly.names(settings)
+    assembly.known_keys(settings)  # A setting that is wrong is told of before anything is made.
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     if is_softhsm(settings.module):
         ensure_token(

@@ -74,12 +74,16 @@ class Pkcs11(_Section):
 
 
 class Certificates(_Section):
-    """Agents' certificates: their lifetimes, and whether RSA keys are taken."""
+    """Agents' certificates: their lifetimes, whether RSA keys are taken, and the list of keys that never are.
+
+    `known_keys` is the file that badkeys publishes (`ca.pki.known_keys`); `rsa` needs it.
+    """
 
     lifetime: Duration = timedelta(minutes=15)
     shortest: Duration = timedelta(minutes=1)
     longest: Duration = timedelta(minutes=60)
     rsa: bool = False
+    known_keys: Path | None = None
 
     @model_validator(mode="after")
     def _check_order(self) -> Certificates:

@@ -1,7 +1,7 @@
 """`python -m ca.doctor`: looks at every part and says in words what is wrong and how to mend it.
 
-It changes nothing, and can run beside the services. Exit status 0 when all is well (warnings
-included), 1 otherwise.
+It changes nothing, and can run beside the services. With `--lint` pkilint judges samples of what
+this CA signed. Exit status 0 when all is well (warnings included), 1 otherwise.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from ca import assembly
 from ca.authority import hierarchy
 from ca.config import DOCUMENTATION_ARC, Misconfigured, Settings
 from ca.hsm import TokenFault
+from ca.judges import pkilint, samples
+from ca.judges.samples import Sample
 from ca.pki.certificate import Issuer
 from ca.pki.profile import Kind
 from ca.refusals import Refused
@@ -28,6 +30,8 @@ from ca.store.transaction import Database
 
 _MARKS = {"ok": "✓", "warning": "!", "wrong": "✗"}
 _CALL_SECONDS = 3
+_NONE_YET = "They are judged once they were signed: enrol an agent, revoke a certificate, and run this again."
+_TELL_US = "Report it with the sample: what this CA signs must pass."
 
 
 class Verdict(StrEnum):
@@ -165,6 +169,42 @@ def _reachable(settings: Settings) -> Finding:
         )
 
 
+def judge(settings: Settings) -> Iterator[Finding]:
+    """What pkilint says of the newest of each kind that was signed. Needs a database that `examine` found well."""
+    if not pkilint.is_installed():
+        yield Finding(
+            "lint", Verdict.WRONG, "pkilint is not installed, so nothing was judged.", "pip install '.[lint]'"
+        )
+        return
+    now, database = assembly.clock(), Database(settings.database_url)
+    found: list[Sample] = []
+    try:
+        with database.read() as connection:
+            found += samples.stored(connection, now)
+            found += samples.answered(connection, settings.status_url, now)
+    except (OSError, ValueError) as error:
+        sentence = f"{settings.status_url} gave no OCSP answer to judge ({type(error).__name__})."
+        yield Finding("lint ocsp", Verdict.WARNING, sentence, "Start 'remit serve', and run this again.")
+    finally:
+        database.close()
+    yield from map(_opinion, found)
+    missing = [name for name in samples.NAMES if name not in {sample.name for sample in found}]
+    if missing:
+        yield Finding("lint", Verdict.WARNING, f"Nothing was judged of these kinds: {', '.join(missing)}.", _NONE_YET)
+
+
+def _opinion(sample: Sample) -> Finding:
+    part = f"lint {sample.name}"
+    try:
+        remarks = pkilint.unwaived(sample)
+    except pkilint.Unreadable as error:
+        return Finding(part, Verdict.WRONG, f"{sample.about}: pkilint cannot read it ({error}).", _TELL_US)
+    if not remarks:
+        return Finding(part, Verdict.OK, f"{sample.about}: nothing to object.")
+    words = "; ".join(f"{one.code} at {one.node}: {one.message}" for one in remarks)
+    return Finding(part, Verdict.WRONG, f"{sample.about}: {words}", _TELL_US)
+
+
 def _table(findings: list[Finding]) -> str:
     lines = []
     for finding in findings:
@@ -175,9 +215,12 @@ def _table(findings: list[Finding]) -> str:
 
 
 def main() -> int:
-    """The command; `--json` for machines."""
+    """The command; `--json` for machines, `--lint` for samples of what was signed."""
     try:
-        findings = list(examine(Settings.load()))
+        settings = Settings.load()
+        findings = list(examine(settings))
+        if "--lint" in sys.argv[1:] and any((f.part, f.verdict) == ("database", Verdict.OK) for f in findings):
+            findings += judge(settings)
     except (Misconfigured, Refused) as error:
         findings = [Finding("configuration", Verdict.WRONG, str(error), "Mend remit.toml or the environment.")]
     show: Callable[[list[Finding]], str] = _table

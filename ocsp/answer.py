@@ -6,9 +6,9 @@ count are parameters. Its asn1 declarations do the DER.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from enum import Enum
 from typing import Annotated, Any, Literal
 
 from cryptography import x509
@@ -19,7 +19,7 @@ from cryptography.x509.oid import OCSPExtensionOID
 
 from ca.pki.keys import PublicKey, narrow
 from ca.pki.signed import algorithm_identifier
-from ocsp.request import key_hash
+from ocsp.request import Request, key_hash
 
 _BASIC = x509.ObjectIdentifier("1.3.6.1.5.5.7.48.1.1")
 _EXTENDED_REVOKE = x509.ObjectIdentifier("1.3.6.1.5.5.7.48.1.9")
@@ -93,20 +93,43 @@ class _OcspResponse:
     content: Annotated[_ResponseBytes, asn1.Explicit(0)]
 
 
-CertStatus = asn1.Variant[Any, Any]
-"""What a response says of one certificate: `GOOD`, `UNKNOWN`, or what `revoked` makes."""
+class Plain(Enum):
+    """A status that needs no more words."""
 
-GOOD: CertStatus = asn1.Variant(asn1.Null(), "good")
-UNKNOWN: CertStatus = asn1.Variant(asn1.Null(), "unknown")
+    GOOD = "good"
+    UNKNOWN = "unknown"
 
 
-def revoked(at: datetime, reason: x509.ReasonFlags) -> CertStatus:
-    """Revoked at this moment (whole seconds, UTC). The reason `unspecified` is left out (RFC 5280 5.3.1)."""
-    moment = asn1.GeneralizedTime(at)
-    if reason is x509.ReasonFlags.unspecified:
-        return asn1.Variant(_RevokedInfoWithoutReason(at=moment), "revoked without a reason")
-    value = asn1.decode_der(asn1.TLV, x509.CRLReason(reason).public_bytes())
-    return asn1.Variant(_RevokedInfo(at=moment, reason=value), "revoked")
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """Revoked at this moment (whole seconds, UTC) for this reason."""
+
+    at: datetime
+    reason: x509.ReasonFlags
+
+
+CertStatus = Plain | Revocation
+"""What a response says of one certificate."""
+
+GOOD, UNKNOWN = Plain.GOOD, Plain.UNKNOWN
+
+NEVER_ISSUED = Revocation(datetime(1970, 1, 1, tzinfo=UTC), x509.ReasonFlags.certificate_hold)
+"""RFC 6960 2.2: what a certificate that was never issued is said to be, where that is wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a response is to say: the status of each certificate of the request, and from when until when.
+
+    Times are whole seconds, UTC. The request's nonce is repeated (RFC 9654 2.1). `extended_revoke`
+    declares that "revoked" may also mean "never issued" (RFC 6960 4.4.8).
+    """
+
+    request: Request
+    statuses: tuple[CertStatus, ...]
+    produced_at: datetime
+    next_update: datetime
+    extended_revoke: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,40 +155,23 @@ class Signatory:
         )
 
 
-def response_data(
-    signatory: Signatory,
-    singles: Sequence[tuple[bytes, CertStatus]],
-    *,
-    produced_at: datetime,
-    next_update: datetime,
-    nonce: bytes | None = None,
-    extended_revoke: bool = False,
-) -> bytes:
-    """The ResponseData to be signed: for each DER CertID its status, from `produced_at` until `next_update`.
-
-    Times are whole seconds, UTC. `nonce` is repeated (RFC 9654 2.1). `extended_revoke` declares that
-    "revoked" may also mean "never issued" (RFC 6960 4.4.8).
-    """
-    moment, end = asn1.GeneralizedTime(produced_at), asn1.GeneralizedTime(next_update)
-    extensions = []
-    if nonce is not None:
-        extensions.append(_Extension(oid=OCSPExtensionOID.NONCE, critical=False, value=asn1.encode_der(nonce)))
-    if extended_revoke:
-        extensions.append(_Extension(oid=_EXTENDED_REVOKE, critical=False, value=asn1.encode_der(asn1.Null())))
+def response_data(signatory: Signatory, contents: Contents) -> bytes:
+    """The ResponseData to be signed. Raises `ValueError` for more or fewer statuses than certificates."""
+    moment, end = asn1.GeneralizedTime(contents.produced_at), asn1.GeneralizedTime(contents.next_update)
     return asn1.encode_der(
         _ResponseData(
             responder=signatory.key_hash,
             produced_at=moment,
             singles=[
                 _SingleResponse(
-                    certificate=asn1.decode_der(asn1.TLV, certificate),
-                    status=status,
+                    certificate=asn1.decode_der(asn1.TLV, certificate.der),
+                    status=_status(status),
                     this_update=moment,
                     next_update=end,
                 )
-                for certificate, status in singles
+                for certificate, status in zip(contents.request.certificates, contents.statuses, strict=True)
             ],
-            extensions=extensions or None,
+            extensions=_extensions(contents) or None,
         )
     )
 
@@ -190,3 +196,24 @@ def refusal(status: ocsp.OCSPResponseStatus) -> bytes:
 def _algorithm(key: PublicKey) -> _Algorithm:
     """What this key signs with (RFC 6960 4.2.1)."""
     return asn1.decode_der(_Algorithm, algorithm_identifier(key))
+
+
+def _status(status: CertStatus) -> asn1.Variant[Any, Any]:
+    """The reason `unspecified` is left out (RFC 5280 5.3.1)."""
+    if not isinstance(status, Revocation):
+        return asn1.Variant(asn1.Null(), status.value)
+    moment = asn1.GeneralizedTime(status.at)
+    if status.reason is x509.ReasonFlags.unspecified:
+        return asn1.Variant(_RevokedInfoWithoutReason(at=moment), "revoked without a reason")
+    value = asn1.decode_der(asn1.TLV, x509.CRLReason(status.reason).public_bytes())
+    return asn1.Variant(_RevokedInfo(at=moment, reason=value), "revoked")
+
+
+def _extensions(contents: Contents) -> list[_Extension]:
+    found = []
+    nonce = contents.request.nonce
+    if nonce is not None:
+        found.append(_Extension(oid=OCSPExtensionOID.NONCE, critical=False, value=asn1.encode_der(nonce)))
+    if contents.extended_revoke:
+        found.append(_Extension(oid=_EXTENDED_REVOKE, critical=False, value=asn1.encode_der(asn1.Null())))
+    return found

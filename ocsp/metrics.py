@@ -21,6 +21,11 @@ class Metrics:
         self.certificates = Counter(
             "remit_ocsp_certificates", "Certificates in signed OCSP answers.", ["status"], registry=self._registry
         )
+        self.lint_failures = Counter(
+            "remit_ocsp_lint_failures",
+            "OCSP answers that failed the check before the signature: none was signed.",
+            registry=self._registry,
+        )
         self.fresh = Histogram(
             "remit_ocsp_fresh_seconds",
             "Time for an OCSP answer that was not in the cache.",

@@ -3,7 +3,8 @@
 1. What the bytes ask, and of which CA.
 2. What the database says: never "good" for what is not in it.
 3. An answer that said the very same is proved again, not signed again.
-4. The signature, and its check: nothing leaves that the responder's certificate does not vouch for.
+4. The lint: nothing is signed that is not, octet for octet, what was decided (`ocsp.lint`).
+5. The signature, and its check: nothing leaves that the responder's certificate does not vouch for.
 
 Where the database or the signer is away, an answer that is alive and not known to be wrong is
 given; else the client is told to try later.
@@ -14,26 +15,36 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from cryptography import x509
+import structlog
 
 from ca.hsm import Signer
 from ca.identifiers import Serial
 from ca.pki.keys import InvalidSignature, verify
 from ca.refusals import Reason, Refused
 from ca.store.status import Authority, CertificateStatus, Good, Revoked
-from ocsp.answer import GOOD, UNKNOWN, CertStatus, Signatory, response, response_data, revoked
+from ocsp.answer import (
+    GOOD,
+    NEVER_ISSUED,
+    UNKNOWN,
+    CertStatus,
+    Contents,
+    Revocation,
+    Signatory,
+    response,
+    response_data,
+)
 from ocsp.batch import Batch
 from ocsp.cache import Cache, Entry
-from ocsp.document import MALFORMED, OCSP_RESPONSE, TRY_LATER, UNAUTHORIZED, Document, Life
+from ocsp.document import INTERNAL_ERROR, MALFORMED, OCSP_RESPONSE, TRY_LATER, UNAUTHORIZED, Document, Life
+from ocsp.lint import Linted, lint_response
 from ocsp.meter import Meter
 from ocsp.metrics import Metrics
 from ocsp.request import Malformed, Request, parse
 from ocsp.view import Directory, View
 
-# RFC 6960 2.2: what a certificate that was never issued is said to be, where that is wanted.
-_NEVER_ISSUED = revoked(datetime(1970, 1, 1, tzinfo=UTC), x509.ReasonFlags.certificate_hold)
+_log = structlog.get_logger("ocsp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +65,6 @@ class _Question:
 # One for each CertID; None for a CertID of another CA than the one that answers.
 _Statuses = tuple[CertificateStatus | None, ...]
 _Told = tuple[Document, str]
-_ToSign = tuple[Signatory, bytes]
 
 
 class Responder:
@@ -78,7 +88,7 @@ class Responder:
         self._meter = meter
         self._metrics = metrics
         self._clock = clock
-        self._signatures: Batch[_ToSign, bytes] = Batch(self._sign)
+        self._signatures: Batch[Linted, bytes] = Batch(self._sign)
         self._under_way: dict[tuple[int, bytes], asyncio.Task[_Told]] = {}
 
     async def answer(self, spellings: Sequence[bytes]) -> Document:
@@ -122,8 +132,12 @@ class Responder:
                 return entry.document, "proved"
         try:
             return await self._signed(question, statuses, directory, generation)
-        except Refused:
-            return (entry.document, "kept") if entry and entry.grounds == statuses else (TRY_LATER, "try_later")
+        except Refused as refused:
+            if entry is not None and entry.grounds == statuses:
+                return entry.document, "kept"
+            # RFC 6960 2.3: a lint that failed is an inconsistent state of ours, and does not pass by waiting.
+            is_ours = refused.reason is Reason.LINT_FAILED
+            return (INTERNAL_ERROR, "lint_failed") if is_ours else (TRY_LATER, "try_later")
 
     async def _signed(self, question: _Question, statuses: _Statuses, directory: Directory, generation: int) -> _Told:
         signatory = directory.signatory(question.authority.id, self._clock())
@@ -133,8 +147,9 @@ class Responder:
         keepable = question.request.nonce is None and _are_found(statuses)
         if not keepable and not self._meter.take():
             return TRY_LATER, "metered"
-        life = self._life(signatory)
-        body = await self._body(question.request, statuses, signatory, life)
+        now = self._clock()
+        life = self._life(signatory, now)
+        body = await self._body(self._linted(question.request, statuses, signatory, life, now))
         document = Document(body, OCSP_RESPONSE, life if keepable else None)
         if keepable:
             # From half its life on a new one is tried for, so that no client gets one that is about to end.
@@ -144,41 +159,48 @@ class Responder:
             self._metrics.certificates.labels(type(status).__name__.lower() if status else "foreign").inc()
         return document, "signed"
 
-    def _life(self, signatory: Signatory) -> Life:
+    def _life(self, signatory: Signatory, now: datetime) -> Life:
         """From this second, never past the end of the responder's certificate."""
-        since = self._clock().replace(microsecond=0)
+        since = now.replace(microsecond=0)
         return Life(since, min(since + self._terms.validity, signatory.certificate.not_valid_after_utc))
 
-    async def _body(self, request: Request, statuses: _Statuses, signatory: Signatory, life: Life) -> bytes:
-        tbs = response_data(
-            signatory,
-            [
-                (certificate.der, self._said(status))
-                for certificate, status in zip(request.certificates, statuses, strict=True)
-            ],
+    def _linted(self, request: Request, statuses: _Statuses, signatory: Signatory, life: Life, now: datetime) -> Linted:
+        """Raises `Refused(LINT_FAILED)`, also where the check itself breaks: what nobody checked nobody signs."""
+        contents = Contents(
+            request=request,
+            statuses=tuple(self._said(status) for status in statuses),
             produced_at=life.since,
             next_update=life.until,
-            nonce=request.nonce,
             extended_revoke=self._terms.unissued_is_revoked,
         )
-        signature = await self._signatures.ask((signatory, tbs))
         try:
-            verify(signatory.public_key, signature, tbs)
+            tbs = response_data(signatory, contents)
+            return lint_response(tbs, signatory, contents, now=now, longest=self._terms.validity)
+        except Exception as error:
+            self._metrics.lint_failures.inc()
+            _log.error("an answer failed the check before the signature; nothing was signed", exc_info=error)
+            raise Refused(Reason.LINT_FAILED, "The check before the signature failed.") from error
+
+    async def _body(self, linted: Linted) -> bytes:
+        signatory = linted.signatory
+        signature = await self._signatures.ask(linted)
+        try:
+            verify(signatory.public_key, signature, linted.tbs)
         except InvalidSignature as error:
             self._signer.distrust(signatory.public_key, "It returned a wrong signature over an OCSP answer.")
             raise Refused(Reason.UNAVAILABLE, "The signer returned a signature that does not verify.") from error
-        return response(tbs, signature, signatory)
+        return response(linted.tbs, signature, signatory)
 
     def _said(self, status: CertificateStatus | None) -> CertStatus:
         match status:
             case Good():
                 return GOOD
             case Revoked(at=at, reason=reason):
-                return revoked(at, reason)
+                return Revocation(at, reason)
             case None:
                 return UNKNOWN
             case _:
-                return _NEVER_ISSUED if self._terms.unissued_is_revoked else UNKNOWN
+                return NEVER_ISSUED if self._terms.unissued_is_revoked else UNKNOWN
 
     async def _statuses(self, question: _Question, directory: Directory) -> _Statuses:
         ours = [
@@ -188,15 +210,15 @@ class Responder:
         found = await self._view.statuses(question.authority.id, [serial for serial in ours if serial])
         return tuple(found[serial] if serial else None for serial in ours)
 
-    async def _sign(self, wanted: list[_ToSign]) -> list[bytes]:
+    async def _sign(self, wanted: list[Linted]) -> list[bytes]:
         """One hop for each key: as a rule there is one."""
-        keys = {signatory.key_hash: signatory.public_key for signatory, _ in wanted}
+        keys = {one.signatory.key_hash: one.signatory.public_key for one in wanted}
         signed: dict[bytes, Iterator[bytes]] = {}
         for name, key in keys.items():
-            messages = [tbs for signatory, tbs in wanted if signatory.key_hash == name]
+            messages = [one.tbs for one in wanted if one.signatory.key_hash == name]
             signatures = await asyncio.wrap_future(self._signer.sign(key, messages))
             signed[name] = iter(signatures)
-        return [next(signed[signatory.key_hash]) for signatory, _ in wanted]
+        return [next(signed[one.signatory.key_hash]) for one in wanted]
 
 
 def _understand(spellings: Sequence[bytes], directory: Directory) -> tuple[list[_Question], _Told]:

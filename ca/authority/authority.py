@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -10,6 +10,8 @@ from ca.authority.line import Line
 from ca.hsm import Signer
 from ca.identifiers import TrustDomain
 from ca.pki.certificate import Issuer
+from ca.pki.keys import PublicKey
+from ca.pki.known_keys import NO_LIST
 from ca.policy.ceiling import Lifetimes
 from ca.store.transaction import Database
 
@@ -42,6 +44,7 @@ class Authority:
     rsa_allowed: bool
     clock: Callable[[], datetime]
     random: Callable[[int], bytes]
+    known_keys: Container[PublicKey] = NO_LIST
     replica: int = 1
     line: Line = field(init=False, repr=False, compare=False)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,7 +21,7 @@ from ca.policy import ceiling
 from ca.policy.ceiling import Agent, Asked, Grant, Task
 from ca.proofs import token
 from ca.refusals import Reason, Refused
-from ca.store import agents, idempotency, tasks, tokens
+from ca.store import agents, blocked_keys, idempotency, tasks, tokens
 from ca.store.audit import Entry
 from ca.store.idempotency import Answered
 from ca.store.tokens import TokenRecord
@@ -46,6 +46,7 @@ class _Facts:
     agents: Mapping[tuple[TenantId, AgentId], Agent]
     tasks: Mapping[tuple[TenantId, TaskId], Task]
     answered: Mapping[Thumbprint, Answered]
+    refused_keys: Collection[Thumbprint]
 
 
 async def enrol(authority: Authority, enrolment: Enrolment) -> Issued:
@@ -55,7 +56,7 @@ async def enrol(authority: Authority, enrolment: Enrolment) -> Issued:
     that the first one was answered with: an answer that was lost on the way costs nothing. Raises `Refused`.
     """
     request = enrolment.request
-    keys.admit(request.public_key, rsa_allowed=authority.rsa_allowed)
+    keys.admit(request.public_key, rsa_allowed=authority.rsa_allowed, known=authority.known_keys)
     claims = [enrolment.token.digest, request.key_thumbprint.digest]
     if enrolment.idempotency_key is not None:
         claims.append(enrolment.idempotency_key.encode())
@@ -78,6 +79,9 @@ def _facts(authority: Authority, connection: Connection, enrolments: Sequence[En
         agents=agents.hold(connection, {(record.tenant, record.agent) for record in known.values()}),
         tasks=tasks.hold(connection, {(record.tenant, record.task) for record in known.values() if record.task}),
         answered=idempotency.find(connection, [one.key for one in used if one is not None], now),
+        refused_keys=blocked_keys.refused(
+            connection, {one.request.key_thumbprint for one in enrolments if one.token in known}
+        ),
     )
 
 
@@ -125,6 +129,8 @@ def _decision(authority: Authority, facts: _Facts, enrolment: Enrolment, now: da
     task = facts.tasks.get((proven.tenant, proven.task)) if proven.task else None
     if record is None or agent is None or (proven.task and task is None):
         raise token.refused()
+    if request.key_thumbprint in facts.refused_keys:
+        raise keys.not_certifiable()
     grant = ceiling.decide(agent, task, enrolment.asked, authority.lifetimes, now)
     spiffe_id = _spiffe_id(authority, agent.tenant, agent.id)
     contents = _contents(authority, grant, request, spiffe_id, now)

@@ -6,7 +6,7 @@ subject DN: some consumers know a CA by its name alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,6 +19,7 @@ from ca.pki import certificate, keys, lint, profile, signed
 from ca.pki.certificate import Contents, Holder, Issuer, Pointers
 from ca.pki.keys import PublicKey
 from ca.pki.profile import Kind
+from ca.refusals import Reason, Refused
 from ca.store import audit, certificates, issuers
 from ca.store.audit import Entry
 from ca.store.certificates import Intent, Result
@@ -50,8 +51,10 @@ def establish(foundation: Foundation, root_key: PublicKey, issuing_key: PublicKe
     """Makes the root and the issuing CA and stores both in one transaction: all of it or nothing.
 
     The signatures come first here, as the only ones that do: without the row there is no authority
-    yet, and a ceremony that died starts anew with the same keys.
+    yet, and a ceremony that died starts anew with the same keys. Raises `Refused(CONFLICT)` for one key twice.
     """
+    if keys.thumbprint(root_key) == keys.thumbprint(issuing_key):
+        raise _not_apart(ROOT, ISSUING, "key")
     now = foundation.clock()
     root_contents = _contents(foundation, Kind.ROOT, "Root CA", root_key, now, ROOT_LIFETIME)
     root = _make(foundation, ROOT, root_contents, None, root_key, now)
@@ -67,12 +70,45 @@ def establish(foundation: Foundation, root_key: PublicKey, issuing_key: PublicKe
 
 
 def load(database: Database, status_url: str) -> tuple[Issuer, Issuer] | None:
-    """The root and the issuing CA of this database, or None before the ceremony."""
+    """The root and the issuing CA of this database, or None before the ceremony.
+
+    Raises `Refused(CONFLICT)` when two CAs share a key or a subject, or the OCSP responder has a CA's key.
+    """
     with database.read() as connection:
-        records = {record.kind: record for record in issuers.everyone(connection)}
-    if not records:
+        stored = issuers.everyone(connection)
+        responders = [certificates.latest(connection, Kind.RESPONDER, record.id) for record in stored]
+    if not stored:
         return None
+    _check_apart(stored, {record.intent.key for record in responders if record is not None})
+    records = {record.kind: record for record in stored}
     return _issuer(records[Kind.ROOT], status_url), _issuer(records[Kind.ISSUING], status_url)
+
+
+def _check_apart(stored: Sequence[IssuerRecord], responders: Collection[Thumbprint]) -> None:
+    """Consumers know a CA by its subject or by its key alone; and who may say `good` must not be able to certify."""
+    by_key: dict[object, str] = {}
+    by_subject: dict[object, str] = {}
+    for record in stored:
+        made = x509.load_der_x509_certificate(record.certificate)
+        key = keys.thumbprint(keys.narrow(made.public_key()))
+        if key in responders:
+            raise _not_apart(record.id, "the OCSP responder", "key")
+        for found, value, what in ((by_key, key, "key"), (by_subject, _folded(made.subject), "subject")):
+            if (other := found.setdefault(value, record.id)) != record.id:
+                raise _not_apart(other, record.id, what)
+
+
+def _folded(subject: x509.Name) -> tuple[object, ...]:
+    """A name as it is compared (RFC 5280 7.1): neither case nor the amount of white space matters."""
+    return tuple(
+        frozenset((one.oid, " ".join(str(one.value).split()).casefold()) for one in part) for part in subject.rdns
+    )
+
+
+def _not_apart(one: str, other: str, what: str) -> Refused:
+    return Refused(
+        Reason.CONFLICT, f"{one} and {other} have the same {what}: the authority does not start. Make a new {what}."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,13 @@ from datetime import datetime, timedelta
 from cryptography import x509
 
 from ca.authority.authority import Authority
-from ca.authority.issuance import Decision, Issued
+from ca.authority.issuance import Decision, Denied, Issued, Verdict
 from ca.pki import keys, profile
 from ca.pki.certificate import Contents, Holder
 from ca.pki.keys import PublicKey
 from ca.pki.profile import Kind
-from ca.store import certificates
+from ca.refusals import Reason, Refused
+from ca.store import blocked_keys, certificates
 from ca.store.transaction import Connection
 
 RESPONDER_LIFETIME = timedelta(days=7)
@@ -71,13 +72,27 @@ async def _issue(authority: Authority, kind: Kind, holder: Holder, name: str, li
 
 
 def _decide(
-    authority: Authority, _connection: Connection, wanted: Sequence[_Wanted], now: datetime
-) -> Sequence[Decision]:
+    authority: Authority, connection: Connection, wanted: Sequence[_Wanted], now: datetime
+) -> Sequence[Verdict]:
     ends = authority.issuer.certificate.not_valid_after_utc
+    blocked = blocked_keys.blocked(connection, {one.holder.key_thumbprint for one in wanted})
+    cas = {keys.thumbprint(ca.public_key) for ca in (authority.root, authority.issuer)}
     return [
-        Decision(Contents(one.kind, one.holder, profile.validity(now, one.lifetime, ends)), one.name, actor="authority")
+        Denied(_unfit(one))
+        if one.holder.key_thumbprint in blocked | cas
+        else Decision(
+            Contents(one.kind, one.holder, profile.validity(now, one.lifetime, ends)), one.name, actor="authority"
+        )
         for one in wanted
     ]
+
+
+def _unfit(wanted: _Wanted) -> Refused:
+    mend = "remove 'tls/tls.key' from the home, and start again" if wanted.kind is Kind.SERVER else "make another one"
+    return Refused(
+        Reason.KEY_REFUSED,
+        f"The {wanted.kind.value}'s key is a CA's own or was compromised, so it is not certified: {mend}.",
+    )
 
 
 def _is_due(der: bytes, holder: Holder, now: datetime) -> bool:

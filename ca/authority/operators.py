@@ -10,13 +10,13 @@ from functools import partial
 from cryptography import x509
 
 from ca.authority.authority import Authority
-from ca.authority.issuance import Decision, Issued
+from ca.authority.issuance import Decision, Denied, Issued, Verdict
 from ca.identifiers import OperatorName, SpiffeId
 from ca.pki import csr, keys, profile
 from ca.pki.certificate import Contents, Holder
 from ca.pki.csr import CertificateRequest
 from ca.pki.profile import Kind
-from ca.store import audit, operators
+from ca.store import audit, blocked_keys, operators
 from ca.store.audit import Entry
 from ca.store.operators import Operator, Role
 from ca.store.transaction import Connection
@@ -50,7 +50,7 @@ async def renew(authority: Authority, name: OperatorName, request: CertificateRe
 async def _certify(
     authority: Authority, name: OperatorName, request: CertificateRequest, actor: str, new: Operator | None
 ) -> Issued:
-    keys.admit(request.public_key, rsa_allowed=authority.rsa_allowed)
+    keys.admit(request.public_key, rsa_allowed=authority.rsa_allowed, known=authority.known_keys)
     spiffe_id = SpiffeId.operator(authority.names.trust_domain, name)
     subject = profile.operator_subject(authority.names.organisation, name)
     csr.check_identity(request, subject, spiffe_id)
@@ -59,11 +59,14 @@ async def _certify(
 
 
 def _decide(
-    authority: Authority, _connection: Connection, credentials: Sequence[_Credential], now: datetime
-) -> list[Decision]:
+    authority: Authority, connection: Connection, credentials: Sequence[_Credential], now: datetime
+) -> list[Verdict]:
+    refused = blocked_keys.refused(connection, {one.holder.key_thumbprint for one in credentials})
     validity = profile.validity(now, LIFETIME, authority.issuer.certificate.not_valid_after_utc)
     return [
-        Decision(
+        Denied(keys.not_certifiable())
+        if one.holder.key_thumbprint in refused
+        else Decision(
             contents=Contents(Kind.OPERATOR, one.holder, validity),
             holder=one.name,
             actor=one.actor,

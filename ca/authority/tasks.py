@@ -11,7 +11,7 @@ from cryptography import x509
 
 from ca.authority.agents import require as require_agent
 from ca.authority.authority import Authority
-from ca.authority.revoke import revoke_within
+from ca.authority.revoke import Order, revoke_within
 from ca.identifiers import AgentId, TaskId, TenantId, Thumbprint
 from ca.pki.extensions import MAX_OCTETS, AgentTask
 from ca.policy.ceiling import Principal, Task, TaskState
@@ -102,7 +102,8 @@ def _end(connection: Connection, tenant: TenantId, task: TaskId, state: TaskStat
     if not tasks.end(connection, tenant, task, state, now):
         return Ended(record, [])
     wanted = Filter(tenant=tenant, task=task)
-    revoked = revoke_within(connection, wanted, x509.ReasonFlags.cessation_of_operation, actor, now)
+    order = Order(x509.ReasonFlags.cessation_of_operation, actor, now)
+    revoked = revoke_within(connection, wanted, order).certificates
     ended = replace(record, task=replace(record.task, state=state), ended_at=now.replace(microsecond=0))
     _audit(connection, ended, now, f"task.{state.value}", actor)
     return Ended(ended, revoked)

@@ -54,6 +54,8 @@ def parse(raw: bytes) -> CertificateRequest:
     try:
         request = x509.load_der_x509_csr(_der(raw))
         public_key = narrow(request.public_key())
+        encoded = spki(public_key)
+        _check_spelling(request, encoded)
         _check_hash(request)
         proven = request.is_signature_valid
         names, subject = _requested_names(request), request.subject
@@ -63,7 +65,7 @@ def parse(raw: bytes) -> CertificateRequest:
         raise Refused(Reason.CSR_UNPROVEN, "The CSR's signature does not verify with the key it carries.")
     return CertificateRequest(
         public_key=public_key,
-        key_thumbprint=Thumbprint.of(spki(public_key)),
+        key_thumbprint=Thumbprint.of(encoded),
         subject=subject,
         alternative_names=names,
     )
@@ -106,6 +108,15 @@ def _decoded(raw: bytes) -> bytes:
 
 def _too_large() -> Refused:
     return Refused(Reason.TOO_LARGE, f"A CSR has at most {MAX_OCTETS} octets of DER.")
+
+
+def _check_spelling(request: x509.CertificateSigningRequest, encoded: bytes) -> None:
+    """A key has one encoding here (RFC 5480 2.2, RFC 3279 2.3.1): the one that its digest is taken of."""
+    if encoded not in request.tbs_certrequest_bytes:
+        raise Refused(
+            Reason.KEY_REFUSED,
+            "The key is not encoded as RFC 5480 and RFC 3279 say; send a point uncompressed, on a named curve.",
+        )
 
 
 def _check_hash(request: x509.CertificateSigningRequest) -> None:

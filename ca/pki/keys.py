@@ -6,7 +6,7 @@ Edwards is Ed25519, RSA only by policy. With ML-DSA a CA signs; no agent brings 
 
 from __future__ import annotations
 
-from math import gcd
+from collections.abc import Container
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -14,20 +14,38 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, paddin
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ca.identifiers import Thumbprint
+from ca.pki import weak_rsa
 from ca.refusals import Reason, Refused
 
-__all__ = ["InvalidSignature", "PublicKey", "admit", "hash_for", "narrow", "spki", "thumbprint", "verify"]
+__all__ = [
+    "InvalidSignature",
+    "PublicKey",
+    "admit",
+    "hash_for",
+    "narrow",
+    "not_certifiable",
+    "spki",
+    "thumbprint",
+    "verify",
+]
 
 MlDsaPublicKey = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
 PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey | MlDsaPublicKey
 
 _CURVE_HASHES: dict[str, hashes.HashAlgorithm] = {"secp256r1": hashes.SHA256(), "secp384r1": hashes.SHA384()}
-_RSA_BITS = (2048, 3072, 4096)
-_SMALL_PRIMES_PRODUCT = 1
-for _n in range(3, 752, 2):
-    if gcd(_n, _SMALL_PRIMES_PRODUCT) == 1:
-        _SMALL_PRIMES_PRODUCT *= _n
-_FERMAT_ROUNDS = 100
+
+_ED25519_PRIME = 2**255 - 19
+# The y coordinates of the eight points whose order divides 8: whoever brings one proves possession of nothing, because
+# a signature that verifies with it can be made without a private key.
+_ED25519_SMALL_ORDER = frozenset(
+    {
+        0,
+        1,
+        _ED25519_PRIME - 1,
+        2707385501144840649318225287225658788936804267575313519463743609750303402022,
+        55188659117513257062467267217118295137698188065244968500265048394206261417927,
+    }
+)
 
 
 def narrow(key: object) -> PublicKey:
@@ -43,50 +61,51 @@ def narrow(key: object) -> PublicKey:
         case mldsa.MLDSA44PublicKey() | mldsa.MLDSA65PublicKey() | mldsa.MLDSA87PublicKey():
             return key
         case _:
-            raise Refused(
-                Reason.KEY_REFUSED, "The key must be on P-256 or P-384, or Ed25519; RSA where the policy allows it."
-            )
+            raise _refused("The key must be on P-256 or P-384, or Ed25519; RSA where the policy allows it.")
 
 
-def admit(key: PublicKey, *, rsa_allowed: bool) -> PublicKey:
-    """The subscriber key policy (CA/Browser Forum BR 6.1.1.3 and 6.1.6 where they apply to RSA).
+def admit(key: PublicKey, *, rsa_allowed: bool, known: Container[PublicKey] = ()) -> PublicKey:
+    """The subscriber key policy; `known` are the keys whose private half is public (CA/Browser Forum BR 6.1.1.3).
 
+    Each check is bounded: no key costs more than a few hundred divisions or square roots of its own size.
     Raises `Refused(KEY_REFUSED)` with what to bring instead.
     """
-    if isinstance(key, rsa.RSAPublicKey):
-        if not rsa_allowed:
-            raise Refused(Reason.KEY_REFUSED, "RSA keys are not accepted here; bring P-256, P-384 or Ed25519.")
-        _admit_rsa(key.public_numbers())
-    if isinstance(key, MlDsaPublicKey):
-        raise Refused(Reason.KEY_REFUSED, "ML-DSA keys are not accepted here; bring P-256, P-384 or Ed25519.")
+    match key:
+        case rsa.RSAPublicKey():
+            _admit_rsa(key.public_numbers(), rsa_allowed=rsa_allowed)
+        case ed25519.Ed25519PublicKey():
+            _admit_ed25519(key.public_bytes_raw())
+        case ec.EllipticCurvePublicKey():
+            pass  # The library loads points of the curve alone, and never the one at infinity.
+        case _:
+            raise _refused("ML-DSA keys are not accepted here; bring P-256, P-384 or Ed25519.")
+    if key in known:
+        raise _refused("The private half of this key is publicly known; make a new key.")
     return key
 
 
-def _admit_rsa(numbers: rsa.RSAPublicNumbers) -> None:
-    modulus, exponent = numbers.n, numbers.e
-    if modulus.bit_length() not in _RSA_BITS:
-        raise Refused(Reason.KEY_REFUSED, "An RSA key must have 2048, 3072 or 4096 bits.")
-    if exponent != 65537:
-        raise Refused(Reason.KEY_REFUSED, "The RSA public exponent must be 65537.")
-    if gcd(modulus, _SMALL_PRIMES_PRODUCT) != 1 or modulus % 2 == 0:
-        raise Refused(Reason.KEY_REFUSED, "The RSA modulus has a small factor; make a new key.")
-    if _primes_are_close(modulus):
-        raise Refused(Reason.KEY_REFUSED, "The RSA primes are too close to each other; make a new key.")
+def not_certifiable() -> Refused:
+    """The one answer to a key that is blocked, ours, or somebody else's: which of them, nobody learns."""
+    return _refused("This key cannot be certified; make a new one.")
 
 
-def _primes_are_close(modulus: int) -> bool:
-    """Fermat's factorisation, 100 rounds: finds primes that share about half of their leading bits."""
-    from math import isqrt  # noqa: PLC0415 (beside its one use)
+def _admit_rsa(numbers: rsa.RSAPublicNumbers, *, rsa_allowed: bool) -> None:
+    if not rsa_allowed:
+        raise _refused("RSA keys are not accepted here; bring P-256, P-384 or Ed25519.")
+    fault = weak_rsa.fault(numbers.n, numbers.e)
+    if fault is not None:
+        raise _refused(fault)
 
-    a = isqrt(modulus)
-    if a * a < modulus:
-        a += 1
-    for _ in range(_FERMAT_ROUNDS):
-        b_squared = a * a - modulus
-        if isqrt(b_squared) ** 2 == b_squared:
-            return True
-        a += 1
-    return False
+
+def _admit_ed25519(octets: bytes) -> None:
+    """RFC 8032 5.1.3: y is below the field's prime; the highest bit is the sign of x."""
+    y = int.from_bytes(octets, "little") & (2**255 - 1)
+    if y >= _ED25519_PRIME or y in _ED25519_SMALL_ORDER:
+        raise _refused("This Ed25519 key is not a point that a key pair has; make a new key.")
+
+
+def _refused(sentence: str) -> Refused:
+    return Refused(Reason.KEY_REFUSED, sentence)
 
 
 def spki(key: PublicKey) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from ca.authority.authority import Authority
-from ca.web import agents, certificates, crls, enrolment, operators, problems, public, tasks, tokens
+from ca.web import agents, certificates, crls, enrolment, operators, problems, public, revocations, tasks, tokens
 from ca.web.enrolment import Door
 from ca.web.limits import BodyLimit
 
@@ -28,7 +28,7 @@ def build(authority: Authority, wake_publisher: Callable[[], None], lifespan: Li
     app.state.wake_publisher = wake_publisher
     problems.install(app)
     app.add_middleware(BodyLimit)
-    for noun in (certificates, agents, tasks, tokens, operators, crls, public):
+    for noun in (certificates, revocations, agents, tasks, tokens, operators, crls, public):
         app.include_router(noun.router)
     _describe_the_door(app)
     return Door(app, authority)

@@ -1,4 +1,4 @@
-"""`/v1/certificates`: search, and the revocation of one; `/v1/revocations`: of many. Enrolment is next door."""
+"""`/v1/certificates`: search, and the revocation of one; enrolment and the revocation of many are next door."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from ca.authority.authority import Authority
 from ca.identifiers import AgentId, Serial, TaskId
 from ca.pki.extensions import AgentTask, task_oid
 from ca.pki.profile import Kind
-from ca.refusals import Reason, Refused
 from ca.store import certificates
 from ca.store.certificates import CertificateRecord, Filter, Standing
 from ca.web.bodies import Body, Limit, Time, page, rfc3339, tenant_id
-from ca.web.callers import Act, AnyCaller, Caller, Reader, Revoker, TheAuthority
+from ca.web.callers import Act, AnyCaller, Caller, Reader, TheAuthority
 from ca.web.enrolment import PEM_CHAIN, issuer_pem, pem, spiffe_id
 
 router = APIRouter(tags=["certificates"])
@@ -29,16 +28,6 @@ class RevocationBody(Body):
     """Why one certificate is revoked."""
 
     reason: str = Field("unspecified", description="An RFC 5280 reason name.")
-
-
-class RevocationsBody(Body):
-    """Which certificates are revoked, and why."""
-
-    agent: str | None = None
-    task: str | None = None
-    tenant: str | None = None
-    reason: str = "unspecified"
-    dry_run: bool = False
 
 
 @router.get("/v1/certificates")
@@ -87,31 +76,15 @@ def show(request: Request, authority: TheAuthority, _caller: Reader, serial: str
 def revoke_one(
     request: Request, authority: TheAuthority, who: AnyCaller, serial: str, body: RevocationBody
 ) -> dict[str, Any]:
-    """Revokes one certificate: an operator any, an agent its own."""
+    """Revokes one certificate: an operator any, an agent its own.
+
+    The reason keyCompromise also blocks its key, and revokes whatever else is live for it.
+    """
     parsed = Serial.parse(serial)
     _check_may_revoke(authority, who, parsed)
     record = revoke.revoke_serial(authority, parsed, revoke.reason_of(body.reason), who.name)
     request.app.state.wake_publisher()
     return describe(authority, record, authority.clock())
-
-
-@router.post("/v1/revocations")
-def revoke_many(request: Request, authority: TheAuthority, who: Revoker, body: RevocationsBody) -> dict[str, Any]:
-    """Revokes every live certificate of an agent or a task in one transaction, or says which it would be."""
-    if (body.agent is None) == (body.task is None):
-        raise Refused(Reason.MALFORMED, "Name exactly one of agent and task.")
-    wanted = Filter(
-        tenant=tenant_id(body.tenant),
-        kind=Kind.AGENT,
-        holder=None if body.agent is None else AgentId(body.agent),
-        task=None if body.task is None else TaskId(body.task),
-    )
-    reason = revoke.reason_of(body.reason)
-    revoked = revoke.revoke_many(authority, wanted, reason, who.name, dry_run=body.dry_run)
-    if not body.dry_run:
-        request.app.state.wake_publisher()
-    serials = [str(record.intent.serial) for record in revoked.certificates]
-    return {"dry_run": body.dry_run, "count": len(serials), "serials": serials, "reason": reason.value}
 
 
 def describe(authority: Authority, record: Standing, now: datetime) -> dict[str, Any]:

@@ -26,9 +26,11 @@ def init() -> None:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-def doctor(as_json: bool) -> None:
+@click.option("--lint", "with_lint", is_flag=True, help="Let pkilint judge the newest of each kind that was signed.")
+def doctor(as_json: bool, with_lint: bool) -> None:
     """Looks at every part, and says what is wrong and how to mend it."""
-    sys.exit(_run("ca.doctor", *(["--json"] if as_json else [])))
+    wanted = {"--json": as_json, "--lint": with_lint}
+    sys.exit(_run("ca.doctor", *(flag for flag, is_wanted in wanted.items() if is_wanted)))
 
 
 @click.command()

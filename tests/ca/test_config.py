@@ -57,6 +57,7 @@ def test_defaults_are_those_of_the_contract(env: pytest.MonkeyPatch, tmp_path: P
         timedelta(minutes=60),
     )
     assert not settings.certificates.rsa
+    assert settings.certificates.known_keys is None
     assert (settings.status.crl_lifetime, settings.status.ocsp_validity) == (timedelta(hours=1), timedelta(seconds=60))
     assert settings.status.ocsp_unissued == "unknown"
 
@@ -137,7 +138,7 @@ def test_a_misspelt_variable_is_refused_with_the_nearest(env: pytest.MonkeyPatch
 
 def test_a_variable_like_no_other_is_refused_with_all_there_are(env: pytest.MonkeyPatch) -> None:
     env.setenv("REMIT_ZZZZZZZZZZZZZZZ", "x")
-    assert "known are REMIT_CERTIFICATES__LIFETIME, " in refusal()
+    assert "known are REMIT_CERTIFICATES__KNOWN_KEYS, " in refusal()
 
 
 @pytest.mark.parametrize(

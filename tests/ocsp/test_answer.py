@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,8 +17,8 @@ from hypothesis import strategies as st
 from ca.hsm import KeyKind
 from ca.pki.keys import PublicKey, hash_for, spki, verify
 from ca.refusals import Refused
-from ocsp.answer import GOOD, UNKNOWN, CertStatus, Signatory, refusal, response, response_data, revoked
-from ocsp.request import parse
+from ocsp.answer import GOOD, UNKNOWN, CertStatus, Contents, Revocation, Signatory, refusal, response, response_data
+from ocsp.request import CertificateId, Request, parse
 from tests.ocsp.house import House, question
 
 AT = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
@@ -34,15 +35,22 @@ def signatory(house: House) -> Signatory:
     return Signatory.of(house.shelf.responders["issuing-1"])
 
 
-def certid(serial: int = 77, algorithm: hashes.HashAlgorithm | None = None) -> bytes:
-    return parse(question(HOUSE.issuing, serial, algorithm)).certificates[0].der
+def certid(serial: int = 77, algorithm: hashes.HashAlgorithm | None = None) -> CertificateId:
+    return parse(question(HOUSE.issuing, serial, algorithm)).certificates[0]
+
+
+def contents(
+    *singles: tuple[CertificateId, CertStatus], nonce: bytes | None = None, extended: bool = False
+) -> Contents:
+    request = Request(tuple(certificate for certificate, _ in singles), nonce)
+    return Contents(request, tuple(status for _, status in singles), AT, END, extended)
 
 
 def answered(
-    house: House, *singles: tuple[bytes, CertStatus], nonce: bytes | None = None, extended: bool = False
+    house: House, *singles: tuple[CertificateId, CertStatus], nonce: bytes | None = None, extended: bool = False
 ) -> bytes:
     by = signatory(house)
-    tbs = response_data(by, singles, produced_at=AT, next_update=END, nonce=nonce, extended_revoke=extended)
+    tbs = response_data(by, contents(*singles, nonce=nonce, extended=extended))
     [signature] = house.signer.sign(by.public_key, [tbs]).result()
     return response(tbs, signature, by)
 
@@ -75,7 +83,7 @@ def test_the_algorithm_is_the_one_that_the_library_s_builder_writes(kind: KeyKin
 
 
 @given(
-    st.sampled_from([GOOD, UNKNOWN, *(revoked(AT, reason) for reason in REASONS)]),
+    st.sampled_from([GOOD, UNKNOWN, *(Revocation(AT, reason) for reason in REASONS)]),
     st.integers(min_value=1, max_value=2**159 - 1),
     st.sampled_from([hashes.SHA1(), hashes.SHA256()]),
 )
@@ -83,20 +91,24 @@ def test_the_certid_comes_back_octet_for_octet(
     status: CertStatus, serial: int, algorithm: hashes.HashAlgorithm
 ) -> None:
     asked = certid(serial, algorithm)
-    tbs = response_data(signatory(HOUSE), [(asked, status)], produced_at=AT, next_update=END)
-    assert asked in tbs
+    assert asked.der in response_data(signatory(HOUSE), contents((asked, status)))
+
+
+def test_a_status_for_each_certificate_and_no_more() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        response_data(signatory(HOUSE), replace(contents((certid(), GOOD)), statuses=(GOOD, GOOD)))
 
 
 @given(MOMENTS, st.sampled_from(REASONS))
 def test_revoked_says_when_and_why(at: datetime, reason: x509.ReasonFlags) -> None:
-    read = ocsp.load_der_ocsp_response(answered(HOUSE, (certid(), revoked(at, reason))))
+    read = ocsp.load_der_ocsp_response(answered(HOUSE, (certid(), Revocation(at, reason))))
     assert read.certificate_status is ocsp.OCSPCertStatus.REVOKED
     assert read.revocation_time_utc == at
     assert read.revocation_reason == (None if reason is x509.ReasonFlags.unspecified else reason)
 
 
 def test_several_certificates_in_their_order() -> None:
-    statuses = {5: GOOD, 6: UNKNOWN, 7: revoked(AT, x509.ReasonFlags.superseded)}
+    statuses = {5: GOOD, 6: UNKNOWN, 7: Revocation(AT, x509.ReasonFlags.superseded)}
     read = ocsp.load_der_ocsp_response(answered(HOUSE, *((certid(serial), one) for serial, one in statuses.items())))
     assert [(one.serial_number, one.certificate_status.name) for one in read.responses] == [
         (5, "GOOD"),

@@ -7,10 +7,12 @@ import os
 import stat
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.world import World
 
@@ -94,6 +96,28 @@ def test_revoking_by_agent_says_first_what_it_would_be(world: World) -> None:
     assert world.json("cert", "show", enrolled.serial)["reason"] == "privilegeWithdrawn"
 
 
+@pytest.mark.parametrize("found", ["tls.crt", "tls.key", "digest"])
+def test_a_compromised_key_is_revoked_and_blocked_wherever_it_was_found(world: World, found: str) -> None:
+    """Case 19: in a certificate, in the private key itself, or by its digest."""
+    enrolled = world.enrol()
+    certificate = x509.load_pem_x509_certificate(enrolled.cert.read_bytes())
+    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    digest = sha256(spki).hexdigest()
+    named = digest.upper() if found == "digest" else enrolled.dir / found
+    expected = {
+        "dry_run": True,
+        "count": 1,
+        "serials": [enrolled.serial],
+        "blocked_keys": [digest],
+        "reason": "keyCompromise",
+    }
+    assert world.json("revoke", "--key", named, "--dry-run") == expected
+    assert world.json("cert", "show", enrolled.serial)["state"] == "live"
+    assert world.json("revoke", "--key", named) == {**expected, "dry_run": False}
+    assert world.json("cert", "show", enrolled.serial)["reason"] == "keyCompromise"
+    assert world.cli("revoke", "--key", named).stderr == "Revoked 0, reason keyCompromise; blocked 0 key(s).\n"
+
+
 def test_a_serial_may_have_colons_and_upper_case(world: World) -> None:
     serial = world.enrol().serial
     spelled = ":".join(serial[i : i + 2] for i in range(0, len(serial), 2)).upper()
@@ -158,6 +182,8 @@ def test_an_unknown_setting_is_refused_with_the_nearest_one(tmp_path: Path) -> N
     [
         ("revoke",),
         ("revoke", "ab", "--agent", "x"),
+        ("revoke", "--key", "ab" * 32, "--agent", "x"),
+        ("revoke", "--key", __file__),
         ("agent", "add"),
         ("nonsense",),
         ("cert", "list", "--state", "odd"),

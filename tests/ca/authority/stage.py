@@ -24,7 +24,7 @@ from ca.authority.issuance import Issued
 from ca.authority.tasks import Opening
 from ca.hsm import TokenFault
 from ca.identifiers import AgentId, TaskId, TenantId, Thumbprint, TrustDomain
-from ca.pki import csr
+from ca.pki import csr, keys
 from ca.pki.csr import CertificateRequest
 from ca.pki.keys import PublicKey
 from ca.policy.ceiling import Agent, AgentState, Asked, Lifetimes
@@ -178,6 +178,11 @@ class Stage:
 
     def revoke(self, issued: Issued) -> None:
         revoke.revoke_serial(self.authority, issued.intent.serial, x509.ReasonFlags.unspecified, "ops")
+
+    def block(self, key: Key) -> None:
+        """The key is compromised, wherever it was found."""
+        wanted = Filter(key=keys.thumbprint(key.public_key()))
+        revoke.revoke_many(self.authority, wanted, x509.ReasonFlags.key_compromise, "ops", dry_run=False)
 
     # What became of them.
 

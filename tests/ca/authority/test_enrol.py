@@ -9,13 +9,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from ca.authority import agents, enrol, operators, revoke, tasks, tokens
 from ca.authority.enrol import Enrolment
-from ca.identifiers import AgentId, OperatorName, TaskId, TenantId, Thumbprint
+from ca.authority.issuance import Denied
+from ca.identifiers import AgentId, OperatorName, Serial, TaskId, TenantId, Thumbprint
 from ca.pki import csr, keys
 from ca.pki.extensions import AgentTask
+from ca.pki.known_keys import KnownKeys
+from ca.pki.profile import Kind
 from ca.policy.ceiling import Asked, Principal, TaskState
 from ca.policy.scope import Scope
 from ca.proofs import token as proof
@@ -27,6 +30,7 @@ from ca.store.operators import Role
 from ca.store.status import Good
 from ca.store.transaction import Database
 from tests.ca.authority.stage import AGENT, TASK, TENANT, Key, Stage, failing, new_key, request, run
+from tests.ca.pki.known import listed
 
 SPIFFE = x509.UniformResourceIdentifier("spiffe://agents.example/agent/acme/bot")
 
@@ -289,6 +293,86 @@ def test_a_key_is_free_again_when_its_certificates_have_ended(ready: Stage) -> N
     ready.agent("second")
     ready.task("seconds", agent="second")
     assert ready.enrol(ready.token("second", "seconds"), key)
+
+
+def test_a_blocked_key_is_refused_and_the_token_stays(ready: Stage) -> None:
+    token, key = ready.token(), new_key()
+    ready.block(key)
+    assert refusal(ready, token, key) is Reason.KEY_REFUSED
+    assert ready.signer.signed == []
+    assert ready.unfinished() == []
+    [entry] = ready.audited("certificate.enrol")
+    assert (entry.decision, entry.detail) == ("refused", {"reason": "key-refused"})
+    assert ready.enrol(token, new_key())
+
+
+def test_without_a_token_nobody_learns_that_a_key_is_blocked(ready: Stage) -> None:
+    key = new_key()
+    ready.block(key)
+    assert refusal(ready, proof.hash_of(proof.mint(bytes(32))), key) is Reason.TOKEN_INVALID
+
+
+def test_a_blocked_key_and_anothers_are_refused_in_the_same_words(ready: Stage) -> None:
+    blocked, anothers = new_key(), new_key()
+    ready.block(blocked)
+    ready.enrol(ready.token(), anothers)
+    ready.agent("second")
+    ready.task("seconds", agent="second")
+    said = set()
+    for key in (blocked, anothers):
+        with pytest.raises(Refused) as caught:
+            ready.enrol(ready.token("second", "seconds"), key)
+        said.add((caught.value.reason, caught.value.detail))
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("whose", ["root", "issuing", "responder", "server"])
+@pytest.mark.parametrize("ended", [False, True], ids=["live", "ended"])
+def test_the_authoritys_own_key_is_refused(ready: Stage, whose: str, ended: bool) -> None:
+    """Of every CA, of the responder and of the API, also when their certificates have ended."""
+    key = new_key()
+    kind = Kind(whose)
+    begin = ready.clock() - timedelta(days=3)
+    end = begin + timedelta(days=1 if ended else 30)
+    own = replace(
+        ready.enrolled().intent,
+        serial=Serial.assign(1, bytes(range(18))),
+        kind=kind,
+        tenant=None,
+        task=None,
+        holder="ours",
+        key=keys.thumbprint(key.public_key()),
+        not_before=begin,
+        not_after=end,
+        created_at=begin,
+    )
+    ready.database.write(lambda connection: certificates.intend(connection, [own])).result(10)
+    assert refusal(ready, ready.token(), key) is Reason.KEY_REFUSED
+
+
+def test_of_a_batch_the_blocked_keys_are_refused_and_looked_up_at_once(ready: Stage) -> None:
+    work = [(ready.token(), new_key()) for _ in range(6)]
+    for _, key in work[::2]:
+        ready.block(key)
+    said: list[str] = []
+    event.listen(ready.database._writer, "before_cursor_execute", lambda _c, _u, words, *_: said.append(words))
+    batch = [Enrolment(token, request(key), Asked()) for token, key in work]
+    now = ready.clock().replace(microsecond=0)
+    verdicts = ready.database.write(lambda one: enrol.decide(ready.authority, one, batch, now)).result(10)
+    assert [isinstance(one, Denied) for one in verdicts] == [True, False] * 3
+    assert len([words for words in said if "blocked_keys" in words]) == 1
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_key_that_is_publicly_known_is_refused(ready: Stage, known: bool) -> None:
+    """Case 31: whatever its kind, by the list that the operator named."""
+    key = new_key()
+    ready.authority = ready.over(ready.database, known_keys=KnownKeys(listed(*[key.public_key()] * known)))
+    if known:
+        assert refusal(ready, ready.token(), key) is Reason.KEY_REFUSED
+        assert ready.signer.signed == []
+    else:
+        assert ready.enrol(ready.token(), key)
 
 
 # Once: case 12.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import ip_address
 
@@ -11,6 +12,7 @@ from ca.authority import infrastructure, revoke
 from ca.authority.infrastructure import RESPONDER_LIFETIME, SERVER_LIFETIME
 from ca.identifiers import Serial
 from ca.pki.keys import PublicKey
+from ca.refusals import Reason, Refused
 from ca.store.certificates import Filter
 from ca.store.status import StatusReader
 from tests.ca.authority.stage import Stage, run
@@ -89,9 +91,29 @@ def test_the_server_keeps_its_certificate_until_something_changes(stage: Stage) 
 def test_a_revoked_server_certificate_is_replaced(stage: Stage) -> None:
     key = stage.signer.generate("tls")
     first = server(stage, key)
-    reason = revoke.reason_of("keyCompromise")
-    revoke.revoke_serial(stage.authority, Serial(first.serial_number), reason, "ops")
+    revoke.revoke_serial(stage.authority, Serial(first.serial_number), revoke.reason_of("superseded"), "ops")
     assert server(stage, key).serial_number != first.serial_number
+
+
+def test_a_compromised_server_key_is_not_certified_again_and_the_mend_is_said(stage: Stage) -> None:
+    key, other = stage.signer.generate("tls"), stage.signer.generate("tls")
+    first = server(stage, key)
+    revoke.revoke_serial(stage.authority, Serial(first.serial_number), revoke.reason_of("keyCompromise"), "ops")
+    with pytest.raises(Refused, match=r"tls/tls\.key") as caught:
+        server(stage, key)
+    assert caught.value.reason is Reason.KEY_REFUSED
+    assert server(stage, other).public_key() == other
+
+
+@pytest.mark.parametrize("ensure", [responder, server], ids=["responder", "server"])
+def test_a_cas_key_is_nobody_elses(stage: Stage, ensure: Callable[[Stage, PublicKey], x509.Certificate]) -> None:
+    """Case 30: the OCSP responder's key is not the CA's."""
+    signed = list(stage.signer.signed)
+    for ca in (stage.root, stage.issuer):
+        with pytest.raises(Refused) as caught:
+            ensure(stage, ca.public_key)
+        assert caught.value.reason is Reason.KEY_REFUSED
+    assert stage.signer.signed == signed
 
 
 def test_a_long_host_name_fits_its_subject(stage: Stage) -> None:

@@ -77,3 +77,27 @@ def test_a_fault_of_the_signer_gives_no_credential(stage: Stage) -> None:
     assert caught.value.reason is Reason.UNAVAILABLE
     [left] = stage.unfinished()
     assert left.holder == "ops"
+
+
+def test_a_blocked_key_is_no_operators(stage: Stage) -> None:
+    """Case 10: neither at first nor at a renewal."""
+    key, other = new_key(), new_key()
+    stage.block(key)
+    with pytest.raises(Refused) as caught:
+        run(operators.add(stage.authority, OPS, Role.AUDITOR, request(key), "ceremony"))
+    assert caught.value.reason is Reason.KEY_REFUSED
+    assert found(stage) is None
+    assert stage.signer.signed == []
+    run(operators.add(stage.authority, OPS, Role.AUDITOR, request(other), "ceremony"))
+    with pytest.raises(Refused) as caught:
+        run(operators.renew(stage.authority, OPS, request(key), "ceremony"))
+    assert caught.value.reason is Reason.KEY_REFUSED
+
+
+def test_a_compromised_operators_key_loses_every_credential(stage: Stage) -> None:
+    """Case 19."""
+    key = new_key()
+    _, first = run(operators.add(stage.authority, OPS, Role.AUDITOR, request(key), "ceremony"))
+    second = run(operators.renew(stage.authority, OPS, request(key), "ceremony"))
+    stage.block(key)
+    assert {stage.record(one).reason for one in (first, second)} == {"keyCompromise"}

@@ -24,7 +24,7 @@ from ca.pki.crl import Scope
 from ca.pki.profile import Kind
 from ca.pki.signed import ToBeSigned, algorithm_identifier, seal
 from ca.refusals import Reason, Refused
-from ocsp.answer import GOOD, Signatory, response, response_data
+from ocsp.answer import GOOD, Contents, Signatory, response, response_data
 from ocsp.request import parse
 from softhsm.initialise import ensure_token
 from tests.ca.pki.specimens import NOW, Hierarchy, serial
@@ -115,9 +115,9 @@ def test_an_ocsp_answer_verifies(ca: Ca) -> None:
     responder = hierarchy.issue(hierarchy.contents(Kind.RESPONDER, key))
     leaf = hierarchy.issue(hierarchy.contents(Kind.AGENT), 2)
     asked = ocsp.OCSPRequestBuilder().add_certificate(leaf, hierarchy.issuer.certificate, hashes.SHA256()).build()
-    [certid] = parse(asked.public_bytes(Encoding.DER)).certificates
     by = Signatory.of(responder)
-    tbs = response_data(by, [(certid.der, GOOD)], produced_at=NOW, next_update=NOW + timedelta(seconds=60))
+    asked_for = parse(asked.public_bytes(Encoding.DER))
+    tbs = response_data(by, Contents(asked_for, (GOOD,), NOW, NOW + timedelta(seconds=60)))
     [signature] = hierarchy.signer.sign(key, [tbs]).result()
     read = ocsp.load_der_ocsp_response(response(tbs, signature, by))
     keys.verify(key, read.signature, read.tbs_response_bytes)

@@ -323,6 +323,7 @@ def test_a_key_that_cannot_sign_is_refused() -> None:
     assert reason_of(made.request(made.info(key=key))) is Reason.KEY_REFUSED
 
 
+RSA_WITH_SHA256 = bytes.fromhex("300d06092a864886f70d01010b0500")
 P256_CURVE = bytes.fromhex("06082a8648ce3d030107")
 EXPLICIT = made.tlv(made.SEQUENCE, made.number(1), made.tlv(made.SEQUENCE, bytes.fromhex("06072a8648ce3d0101")))
 GENERATOR = bytes.fromhex(
@@ -358,12 +359,17 @@ def test_a_broken_key_is_refused(key: bytes) -> None:
     assert reason_of(made.request(made.info(key=key))) in (Reason.CSR_MALFORMED, Reason.KEY_REFUSED)
 
 
-def test_a_compressed_point_is_certified_as_the_same_key() -> None:
-    """Refused, or one spelling: two digests for one key would open a second identity for it."""
+def test_a_compressed_point_is_refused() -> None:
+    """Two spellings of one key would be two digests, and a second identity for it."""
     compressed = made.elliptic_key(made.point(compressed=True), P256_CURVE)
-    try:
-        request = csr.parse(made.request(made.info(key=compressed)))
-    except Refused as refusal:
-        assert refusal.reason in (Reason.CSR_MALFORMED, Reason.KEY_REFUSED)
-    else:
-        assert request.key_thumbprint == thumbprint(made.KEY.public_key())
+    assert reason_of(made.request(made.info(key=compressed))) is Reason.KEY_REFUSED
+
+
+def test_another_spelling_of_a_key_is_refused() -> None:
+    """RFC 3279 2.3.1: RSA's parameters are NULL, not absent."""
+    key = rsa.generate_private_key(65537, 2048)
+    plain = spki(key.public_key())
+    absent = made.tlv(made.SEQUENCE, made.tlv(made.SEQUENCE, bytes.fromhex("06092a864886f70d010101")), plain[19:])
+    body = made.info(key=absent)
+    raw = made.sealed(body, key.sign(body, padding.PKCS1v15(), hashes.SHA256()), RSA_WITH_SHA256)
+    assert reason_of(raw) is Reason.KEY_REFUSED
