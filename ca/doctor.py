@@ -25,7 +25,7 @@ from ca.judges.samples import Sample
 from ca.pki.certificate import Issuer
 from ca.pki.profile import Kind
 from ca.refusals import Refused
-from ca.store import certificates, issuers, schema
+from ca.store import certificates, durability, issuers, schema
 from ca.store.transaction import Database
 
 _MARKS = {"ok": "✓", "warning": "!", "wrong": "✗"}
@@ -101,13 +101,17 @@ def _stored(settings: Settings, database: Database) -> Iterator[Finding]:
     try:
         with database.read() as connection:
             current = schema.is_current(connection)
+            weakness = durability.shortfall(connection)
     except Exception as error:  # noqa: BLE001 (border: as above)
         yield Finding("database", Verdict.WRONG, f"It does not answer ({type(error).__name__}).", "Check the URL.")
         return
     if not current:
         yield Finding("database", Verdict.WRONG, "The schema is another version's.", "Stop the services, 'remit init'.")
         return
-    yield Finding("database", Verdict.OK, "The schema is current.")
+    if weakness is not None:
+        yield Finding("database", Verdict.WRONG, weakness, "Then restart the CA: it does not start without.")
+        return
+    yield Finding("database", Verdict.OK, "The schema is current, and commits are durable.")
     found = hierarchy.load(database, settings.status_url)
     if found is None:
         yield Finding("authority", Verdict.WRONG, "No ceremony was held.", "Run 'remit init'.")

@@ -22,7 +22,7 @@ from ca.config import Misconfigured, Settings, split_listener
 from ca.hsm import TokenFault
 from ca.pki.certificate import Issuer
 from ca.refusals import Refused
-from ca.store import schema
+from ca.store import durability, schema
 from ca.store.transaction import Database
 from ca.tls import Tls
 from ca.web.app import build
@@ -104,6 +104,8 @@ def _hierarchy(settings: Settings, database: Database) -> tuple[Issuer, Issuer]:
     with database.read() as connection:
         if not schema.is_current(connection):
             raise NotReady("The database has another schema than this version; run 'remit init' first.")
+        if (weakness := durability.shortfall(connection)) is not None:
+            raise NotReady(weakness)
     found = hierarchy.load(database, settings.status_url)
     if found is None:
         raise NotReady("There is no authority yet; run 'remit init' first.")

@@ -7,6 +7,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+import time
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,7 @@ class Cluster:
         user = _USER if self._as else pwd.getpwuid(os.geteuid()).pw_name
         self._url = f"postgresql+psycopg://{user}@127.0.0.1:{self._port}"
         self._run("initdb", "--auth=trust", "--encoding=UTF8", "--locale=C", f"--username={user}", "--no-sync")
-        options = f"-h 127.0.0.1 -p {self._port} -k {self._directory}"
-        self._run("pg_ctl", "start", "--wait", "--silent", f"--log={self._directory / 'log'}", f"--options={options}")
+        self._start()
 
     def new_database(self) -> str:
         """The URL of a new, empty database."""
@@ -55,10 +55,30 @@ class Cluster:
         engine.dispose()
         return f"{self._url}/{name}"
 
+    def configure(self, database_url: str, setting: str, value: str) -> None:
+        """Sets it for the whole server, as an administrator would; connections made from now on see it."""
+        engine = create_engine(database_url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text(f"ALTER SYSTEM SET {setting} = {value}"))
+            connection.execute(text("SELECT pg_reload_conf()"))
+            while connection.execute(text(f"SHOW {setting}")).scalar_one() != value:
+                time.sleep(0.01)
+        engine.dispose()
+
+    def become_standby(self) -> None:
+        """Starts again as a hot standby, which takes reads alone."""
+        self._run("pg_ctl", "stop", "--mode=fast", "--silent")
+        (self._directory / "data" / "standby.signal").touch()
+        self._start()
+
     def stop(self) -> None:
         """At once, whoever is connected."""
         self._run("pg_ctl", "stop", "--mode=immediate", "--silent")
         shutil.rmtree(self._directory)
+
+    def _start(self) -> None:
+        options = f"-h 127.0.0.1 -p {self._port} -k {self._directory}"
+        self._run("pg_ctl", "start", "--wait", "--silent", f"--log={self._directory / 'log'}", f"--options={options}")
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self._programs / program), f"--pgdata={self._directory / 'data'}", *arguments]

@@ -132,7 +132,9 @@ class StatusReader:
 
 _VERSION = {
     "sqlite": "PRAGMA data_version",
-    "postgresql": "SELECT pg_current_wal_lsn()::text",
+    # A standby writes no log; it replays the primary's.
+    "postgresql": "SELECT CASE WHEN pg_is_in_recovery()"
+    " THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text",
 }
 
 
