@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import mmap
 import os
+import secrets
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
-from ca.authority.authority import Authority, Names
+from ca.authority.authority import Authority, Names, alone
+from ca.authority.replica import Replica
 from ca.config import Misconfigured, Settings
 from ca.hsm import Signer
 from ca.hsm.owner import Owner
@@ -15,7 +18,7 @@ from ca.identifiers import TrustDomain
 from ca.pki.certificate import Issuer
 from ca.pki.known_keys import NO_LIST, KnownKeys
 from ca.policy.ceiling import Lifetimes
-from ca.store.transaction import Database
+from ca.store.transaction import Connection, Database
 from softhsm import configuration
 
 
@@ -60,7 +63,19 @@ def known_keys(settings: Settings) -> KnownKeys:
         raise Misconfigured(f"The setting certificates.known_keys is wrong: {file} is not a list ({error}).") from error
 
 
-def authority(settings: Settings, database: Database, key: Signer, root: Issuer, issuer: Issuer) -> Authority:
+def replica(database: Database) -> Replica:
+    """This process among the replicas, under a name of its own."""
+    return Replica(database, clock, secrets.token_hex(16))
+
+
+def authority(
+    settings: Settings,
+    database: Database,
+    key: Signer,
+    root: Issuer,
+    issuer: Issuer,
+    octet: Callable[[Connection], int] = alone,
+) -> Authority:
     """The authority, with the machine's clock and randomness. Raises `Misconfigured`."""
     certificates = settings.certificates
     return Authority(
@@ -77,6 +92,7 @@ def authority(settings: Settings, database: Database, key: Signer, root: Issuer,
         known_keys=known_keys(settings),
         clock=clock,
         random=os.urandom,
+        replica=octet,
     )
 
 

@@ -17,6 +17,7 @@ from ca import assembly, logs
 from ca.authority import hierarchy, infrastructure, issuance
 from ca.authority.authority import Authority
 from ca.authority.publish import publish
+from ca.authority.replica import Replica
 from ca.authority.upkeep import Upkeep
 from ca.config import Misconfigured, Settings, split_listener
 from ca.hsm import TokenFault
@@ -49,25 +50,35 @@ async def serve(settings: Settings) -> None:
         root, issuer = _hierarchy(settings, database)
         signer.start()
         assembly.adopt(signer, root, issuer)
-        authority = assembly.authority(settings, database, signer, root, issuer)
+        replica = assembly.replica(database)
+        authority = assembly.authority(settings, database, signer, root, issuer, replica.octet)
         try:
-            await _run(settings, authority)
+            await _run(settings, authority, replica)
         finally:
             authority.close()
+            with suppress(Refused):  # without the database: its lease lapses
+                await replica.leave()
     finally:
         signer.close()
         database.close()
 
 
-async def _run(settings: Settings, authority: Authority) -> None:
-    finished = await issuance.recover(authority)
-    if finished:
-        _log.warning("recovered", serials=[str(one.intent.serial) for one in finished])
+async def _run(settings: Settings, authority: Authority, replica: Replica) -> None:
+    await _recover(authority, replica)
+    await replica.keep()
     # A revocation may have been answered a moment before a crash: it is in the lists before anyone asks again.
     await publish(authority)
     tls = Tls(settings, authority)
     await tls.renew()
-    upkeep = Upkeep(authority, (tls.renew, lambda: infrastructure.renew_responder(authority)))
+    upkeep = Upkeep(
+        authority,
+        (
+            replica.keep,
+            lambda: _recover(authority, replica),
+            tls.renew,
+            lambda: infrastructure.renew_responder(authority),
+        ),
+    )
     app = build(authority, upkeep.wake, _lifespan(upkeep))
     host, port = split_listener(settings.listen)
     config = uvicorn.Config(
@@ -86,6 +97,13 @@ async def _run(settings: Settings, authority: Authority) -> None:
     )
     _log.info("serving", url=settings.public_url)
     await uvicorn.Server(config).serve()
+
+
+async def _recover(authority: Authority, replica: Replica) -> None:
+    """Finishes what replicas left that are dead: this one before its restart, or one whose lease has lapsed."""
+    finished = await issuance.recover(authority, replica.living())
+    if finished:
+        _log.warning("recovered", serials=[str(one.intent.serial) for one in finished])
 
 
 def _lifespan(upkeep: Upkeep) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

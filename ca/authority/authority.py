@@ -13,7 +13,7 @@ from ca.pki.certificate import Issuer
 from ca.pki.keys import PublicKey
 from ca.pki.known_keys import NO_LIST
 from ca.policy.ceiling import Lifetimes
-from ca.store.transaction import Database
+from ca.store.transaction import Connection, Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +25,17 @@ class Names:
     oid_arc: str
 
 
+def alone(_connection: Connection) -> int:
+    """The octet of one that has no others beside it: a ceremony."""
+    return 1
+
+
 @dataclass(frozen=True, slots=True)
 class Authority:
     """Handed to every verb. `clock` gives aware UTC; `random` gives that many octets. Close it at the end.
 
-    All its certificates are made on its `line`.
+    All its certificates are made on its `line`. `replica` gives the first octet of serials, inside the
+    transaction that stores them.
     """
 
     database: Database
@@ -45,7 +51,7 @@ class Authority:
     clock: Callable[[], datetime]
     random: Callable[[int], bytes]
     known_keys: Container[PublicKey] = NO_LIST
-    replica: int = 1
+    replica: Callable[[Connection], int] = alone
     line: Line = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

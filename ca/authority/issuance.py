@@ -16,7 +16,7 @@ batch is raised. The order of the steps, and who waits for whom, is `ca.authorit
 from __future__ import annotations
 
 from asyncio import wrap_future
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -120,7 +120,8 @@ def intend(authority: Authority, desk: Desk, requests: Sequence[Any], connection
     _check_clock(connection, now)
     verdicts = desk(authority, connection, requests, now)
     taken = _keys_of_others(connection, verdicts, now)
-    drafts = [_draft(authority, connection, verdict, taken, now) for verdict in verdicts]
+    replica = authority.replica(connection)
+    drafts = [_draft(authority, connection, verdict, taken, replica, now) for verdict in verdicts]
     _store(connection, [draft for draft in drafts if isinstance(draft, _Draft)], now)
     denied = [verdict.entry for verdict in verdicts if isinstance(verdict, Denied) and verdict.entry is not None]
     audit.append(connection, *denied)
@@ -163,10 +164,13 @@ def suspect(authority: Authority, intents: Sequence[Intent], connection: Connect
     audit.append(connection, *[_entry(now, "authority", "certificate.suspect", intent, {}) for intent in intents])
 
 
-async def recover(authority: Authority) -> list[Issued]:
-    """Finishes what a crash left between intent and result. Runs before the first request is taken."""
+async def recover(authority: Authority, living: Container[int] = ()) -> list[Issued]:
+    """Finishes what a crash left between intent and result.
+
+    What the replicas with the octets `living` have under way is left to them.
+    """
     with authority.database.read() as connection:
-        left = certificates.unfinished(connection)
+        left = [intent for intent in certificates.unfinished(connection) if intent.serial.octets[0] not in living]
     finished: list[Issued] = []
     for start in range(0, len(left), BATCH):
         sealed = [one for one in sign(authority, left[start : start + BATCH]) if isinstance(one, Sealed)]
@@ -192,7 +196,12 @@ class _Draft:
 
 
 def _draft(
-    authority: Authority, connection: Connection, verdict: Verdict, taken: set[Thumbprint], now: datetime
+    authority: Authority,
+    connection: Connection,
+    verdict: Verdict,
+    taken: set[Thumbprint],
+    replica: int,
+    now: datetime,
 ) -> _Draft | Issued | Intent | Refused:
     match verdict:
         case Denied():
@@ -202,7 +211,7 @@ def _draft(
     key = verdict.contents.holder.key_thumbprint
     if key in taken:
         return Refused(Reason.KEY_REFUSED, "This key cannot be certified; make a new one.")
-    serial = Serial.assign(authority.replica, authority.random(18))
+    serial = Serial.assign(replica, authority.random(18))
     try:
         linted = _lint(authority, verdict.contents, serial, now)
     except Refused as refusal:

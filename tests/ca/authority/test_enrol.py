@@ -417,7 +417,7 @@ def test_ten_threads_race_for_one_token_and_one_certificate_comes_of_it(ready: S
     """Case 12: on two replicas over one file."""
     token, one_key = ready.token(), new_key()
     other = Database(ready.url)
-    replicas = [ready.authority, ready.over(other, replica=2)]
+    replicas = [ready.authority, ready.over(other, replica=lambda _: 2)]
     start = threading.Barrier(10)
     outcomes: list[Reason | bytes] = []
 

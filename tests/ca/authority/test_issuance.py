@@ -80,7 +80,7 @@ def test_the_intent_is_durable_before_the_signer_is_asked(stage: Stage) -> None:
 
 
 def test_serials_carry_the_replica_and_144_random_bits(stage: Stage) -> None:
-    stage.authority = stage.over(stage.database, replica=0x2A, random=bytes)
+    stage.authority = stage.over(stage.database, replica=lambda _: 0x2A, random=bytes)
     assert issue(stage).intent.serial == Serial.assign(0x2A, bytes(18))
 
 

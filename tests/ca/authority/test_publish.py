@@ -148,7 +148,7 @@ def test_numbers_increase_strictly_over_all_lists_of_an_issuer(stage: Stage) -> 
 def test_two_generators_never_sign_two_lists_with_one_number(ready: Stage) -> None:
     """Case 16."""
     other = Database(ready.url)
-    authorities = [ready.authority, ready.over(other, replica=2)]
+    authorities = [ready.authority, ready.over(other, replica=lambda _: 2)]
     made: list[PublishedCrl] = []
 
     def work(n: int) -> None:
