@@ -210,11 +210,12 @@ def _opinion(sample: Sample) -> Finding:
 
 
 def _table(findings: list[Finding]) -> str:
+    width = max(len(finding.part) for finding in findings)
     lines = []
     for finding in findings:
-        lines.append(f"{_MARKS[finding.verdict.value]} {finding.part:<15} {finding.sentence}")
+        lines.append(f"{_MARKS[finding.verdict.value]} {finding.part:<{width}} {finding.sentence}")
         if finding.mend:
-            lines.append(f"  {'':<15} → {finding.mend}")
+            lines.append(f"  {'':<{width}} → {finding.mend}")
     return "\n".join(lines) + "\n"
 
 
