@@ -15,7 +15,7 @@ batch is raised. The order of the steps, and who waits for whom, is `ca.authorit
 
 from __future__ import annotations
 
-from asyncio import wrap_future
+from asyncio import to_thread, wrap_future
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -173,7 +173,8 @@ async def recover(authority: Authority, living: Container[int] = ()) -> list[Iss
         left = [intent for intent in certificates.unfinished(connection) if intent.serial.octets[0] not in living]
     finished: list[Issued] = []
     for start in range(0, len(left), BATCH):
-        sealed = [one for one in sign(authority, left[start : start + BATCH]) if isinstance(one, Sealed)]
+        results = await to_thread(sign, authority, left[start : start + BATCH])
+        sealed = [one for one in results if isinstance(one, Sealed)]
         finished += await wrap_future(authority.database.write(partial(record, authority, sealed)))
     return finished
 
