@@ -117,6 +117,7 @@ class Settings(BaseSettings):
     status_listen: str = "127.0.0.1:8080"
     public_url: str = ""
     status_url: str = ""
+    workers: int = Field(default=1, ge=1, le=64)
     trust_domain: str = "agents.example"
     organisation: str = Field(default="Remit", min_length=1, max_length=64)
     oid_arc: str = DOCUMENTATION_ARC

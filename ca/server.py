@@ -13,7 +13,7 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 
-from ca import assembly, logs
+from ca import assembly, logs, workers
 from ca.authority import hierarchy, infrastructure, issuance
 from ca.authority.authority import Authority
 from ca.authority.publish import publish
@@ -39,7 +39,30 @@ class NotReady(Exception):  # noqa: N818 (said to a person as it is)
     """The server cannot start: one sentence with the mend."""
 
 
-async def serve(settings: Settings) -> None:
+class Life:
+    """A process until SIGTERM or SIGINT, which it hears before uvicorn does; `ready` is told once all is open."""
+
+    def __init__(self, ready: Callable[[], object] = lambda: None) -> None:
+        self._ready = ready
+        self._ending = False
+        self._server: uvicorn.Server | None = None
+        # uvicorn hands a signal on once it has stopped; what remains to be closed is ours.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._end())
+
+    def begins(self, server: uvicorn.Server) -> None:
+        """The server is about to run: an end that was asked for before is its own."""
+        self._server = server
+        server.should_exit = self._ending
+        self._ready()
+
+    def _end(self) -> None:
+        self._ending = True
+        if self._server is not None:
+            self._server.should_exit = True
+
+
+async def serve(settings: Settings, life: Life) -> None:
     """Starts every part in order, serves until a signal, and stops them in the opposite order.
 
     Raises `NotReady`, `TokenFault`, `Refused`.
@@ -53,7 +76,7 @@ async def serve(settings: Settings) -> None:
         replica = assembly.replica(database)
         authority = assembly.authority(settings, database, signer, root, issuer, replica.octet)
         try:
-            await _run(settings, authority, replica)
+            await _run(settings, authority, replica, life)
         finally:
             authority.close()
             with suppress(Refused):  # without the database: its lease lapses
@@ -63,7 +86,7 @@ async def serve(settings: Settings) -> None:
         database.close()
 
 
-async def _run(settings: Settings, authority: Authority, replica: Replica) -> None:
+async def _run(settings: Settings, authority: Authority, replica: Replica, life: Life) -> None:
     await _recover(authority, replica)
     await replica.keep()
     # A revocation may have been answered a moment before a crash: it is in the lists before anyone asks again.
@@ -80,11 +103,12 @@ async def _run(settings: Settings, authority: Authority, replica: Replica) -> No
         ),
     )
     app = build(authority, upkeep.wake, _lifespan(upkeep))
-    host, port = split_listener(settings.listen)
+    try:
+        listener = workers.listener(*split_listener(settings.listen), settings.workers)
+    except OSError as error:
+        raise NotReady(f"It cannot listen on {settings.listen} ({error.strerror}).") from error
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         http=PeerProtocol,
         ssl_context_factory=lambda *_: tls.context,
         ws="none",
@@ -96,7 +120,9 @@ async def _run(settings: Settings, authority: Authority, replica: Replica) -> No
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
     _log.info("serving", url=settings.public_url)
-    await uvicorn.Server(config).serve()
+    server = uvicorn.Server(config)
+    life.begins(server)
+    await server.serve([listener])
 
 
 async def _recover(authority: Authority, replica: Replica) -> None:
@@ -133,11 +159,20 @@ def _hierarchy(settings: Settings, database: Database) -> tuple[Issuer, Issuer]:
 def main() -> int:
     """The command: exits 1 with one sentence when it cannot start."""
     logs.to_standard_error()
-    # uvicorn hands a signal on once it has stopped; what remains to be closed is ours.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
     try:
-        uvloop.run(serve(Settings.load()))
+        settings = Settings.load()
+    except Misconfigured as error:
+        sys.stderr.write(f"remit: {error}\n")
+        return 1
+    if settings.workers > 1:
+        return workers.run(settings.workers, lambda ready: work(settings, Life(ready)))
+    return work(settings, Life())
+
+
+def work(settings: Settings, life: Life) -> int:
+    """One process that serves, to its end; 1 when it cannot start."""
+    try:
+        uvloop.run(serve(settings, life))
     except (NotReady, Misconfigured, TokenFault, Refused) as error:
         sys.stderr.write(f"remit: {error}\n")
         return 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import ssl
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -42,9 +43,11 @@ class Tls:
         if der == self._presented:
             return
         chain = [x509.load_der_x509_certificate(der), self._authority.issuer.certificate]
-        file = self._directory / "tls.crt"
-        file.write_bytes(b"".join(one.public_bytes(Encoding.PEM) for one in chain))
-        self.context.load_cert_chain(file, self._directory / "tls.key")
+        # Workers share the directory: each writes a file of its own, which then takes the place of the last one.
+        draft = self._directory / f"tls.crt.{os.getpid()}"
+        draft.write_bytes(b"".join(one.public_bytes(Encoding.PEM) for one in chain))
+        self.context.load_cert_chain(draft, self._directory / "tls.key")
+        draft.replace(self._directory / "tls.crt")
         self._presented = der
 
 
@@ -65,10 +68,12 @@ def _key(file: Path) -> PublicKey:
     if not file.exists():
         key = ec.generate_private_key(ec.SECP256R1())
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        draft = file.with_suffix(".new")
+        draft = file.with_suffix(f".{os.getpid()}")
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
             stream.write(pem)
-        draft.replace(file)
+        with suppress(FileExistsError):  # another worker was quicker: its key is everybody's
+            os.link(draft, file)
+        draft.unlink()
     return narrow(load_pem_private_key(file.read_bytes(), None).public_key())
 
 

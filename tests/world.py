@@ -99,6 +99,23 @@ class World:
             service.wait(CALL_SECONDS)
         self._services = []
 
+    def service_ids(self) -> tuple[int, ...]:
+        """Process ids: the CA's, the status service's."""
+        return tuple(service.pid for service in self._services)
+
+    def run_server(self) -> subprocess.CompletedProcess[str]:
+        """Runs the CA, which ends by itself because it cannot start."""
+        command = [sys.executable, "-m", "ca.server"]
+        return subprocess.run(
+            command,
+            env=self.environment,
+            cwd=self.directory,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=CALL_SECONDS,
+        )
+
     def cli(self, *arguments: str | Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Runs the `remit` command as the admin."""
         command = [sys.executable, "-c", "from remit.cli import main; main()", *map(str, arguments)]

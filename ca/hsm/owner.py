@@ -26,7 +26,7 @@ from contextlib import suppress
 from itertools import chain, repeat
 from pathlib import Path
 from threading import Lock, Thread
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import structlog
@@ -43,6 +43,7 @@ from ca.hsm.watch import Bench, Watch
 from ca.pki.keys import PublicKey, spki, thumbprint
 
 _BACKOFF = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0)  # seconds; the last one repeats
+_FIRST = (0.0, 0.05, 0.1, 0.2)  # seconds before each attempt at start
 _BATCH = 128  # calls taken together: about 10 ms of SoftHSM
 _START = 60.0  # seconds for the first opening
 _GENERATION = 600.0  # seconds: some tokens look for the primes of a large RSA key for minutes
@@ -193,7 +194,7 @@ class Owner:
     # The owner's side: the thread alone.
 
     def _run(self, opened: Future[None]) -> None:
-        self._mend()
+        self._open_first()
         if self._token is None:
             self._put_away()
             _SEAT.release()
@@ -210,6 +211,14 @@ class Owner:
                 self._mend()
         self._end()
         _SEAT.release()
+
+    def _open_first(self) -> None:
+        """More than once: SoftHSM fails when another process opens the same token at that moment."""
+        for delay in _FIRST:
+            sleep(delay)
+            self._mend()
+            if self._token is not None or self._refused is not None:
+                return
 
     def _end(self) -> None:
         if self._pool is not None:

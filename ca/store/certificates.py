@@ -100,6 +100,16 @@ _LIVE_HOLDERS = (
     .where(certificates.c.not_after >= bindparam("now"), revocations.c.serial.is_(None))
     .distinct()
 )
+_LAST_MADE = (
+    select(certificates.c.created_at)
+    .outerjoin(
+        revocations,
+        and_(revocations.c.issuer == certificates.c.issuer, revocations.c.serial == certificates.c.serial),
+    )
+    .where(revocations.c.serial.is_(None))
+    .order_by(certificates.c.id.desc())
+    .limit(1)
+)
 _STORED = select(certificates.c.serial, certificates.c.x5t).where(
     tuple_(certificates.c.issuer, certificates.c.serial).in_(bindparam("names", expanding=True))
 )
@@ -219,8 +229,7 @@ def latest(connection: Connection, kind: Kind, issuer: str) -> CertificateRecord
 
 def last_made(connection: Connection) -> datetime | None:
     """When the last serial was assigned that is not revoked, or None before the first."""
-    query = _assigned().with_only_columns(certificates.c.created_at).where(revocations.c.serial.is_(None))
-    made: datetime | None = connection.execute(query.order_by(certificates.c.id.desc()).limit(1)).scalar()
+    made: datetime | None = connection.execute(_LAST_MADE).scalar()
     return made
 
 

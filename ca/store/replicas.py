@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, insert, select, text, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
 
 from ca.store.tables import replicas
 
 OCTETS = range(0x01, 0x80)
 """Of a serial: never zero, and the sign bit clear, so that each takes nineteen octets of DER."""
+
+_HELD = (
+    select(replicas.c.octet)
+    .where(replicas.c.octet == bindparam("mine"), replicas.c.holder == bindparam("me"))
+    .with_for_update(read=True)
+)
 
 
 def take(connection: Connection, holder: str, now: datetime, until: datetime) -> int | None:
@@ -37,8 +43,7 @@ def renew(connection: Connection, octet: int, holder: str, until: datetime) -> b
 
 def held(connection: Connection, octet: int, holder: str) -> bool:
     """Whether it is this holder's, and stays so to the end of the transaction."""
-    query = select(replicas.c.octet).where(replicas.c.octet == octet, replicas.c.holder == holder)
-    return connection.execute(query.with_for_update(read=True)).first() is not None
+    return connection.execute(_HELD, {"mine": octet, "me": holder}).first() is not None
 
 
 def leased(connection: Connection, now: datetime) -> set[int]:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -19,6 +20,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import QueuePool
 
 from ca.refusals import Reason, Refused
+from ca.store.turn import turn_of
 
 __all__ = ["Connection", "Database", "open_engine"]
 
@@ -38,6 +40,7 @@ class Database:
         self.url = url
         self._reader = open_engine(url, writable=False)
         self._writer = open_engine(url, writable=True)
+        self._turn = turn_of(url)
         self._waiting: queue.Queue[list[_Asked] | None] = queue.Queue(MAX_WAITING)
         self._closed = False
         self._thread = threading.Thread(target=self._serve, name="database-writer", daemon=True)
@@ -82,6 +85,7 @@ class Database:
         self._thread.join()
         self._reader.dispose()
         self._writer.dispose()
+        self._turn.close()
 
     def _serve(self) -> None:
         while True:
@@ -109,10 +113,11 @@ class Database:
     def _commit(self, batch: list[_Asked]) -> None:
         done: list[tuple[Future[Any], Any]] = []
         try:
-            with self._writer.begin() as connection:
+            with self._turn.taken(), self._writer.begin() as connection:
+                apart = connection.begin_nested if len(batch) > 1 else partial(_or_nothing, connection)
                 for act, future in batch:
                     try:
-                        with connection.begin_nested():
+                        with apart():
                             done.append((future, act(connection)))
                     except IntegrityError as error:
                         future.set_exception(_conflict(error))
@@ -129,6 +134,16 @@ class Database:
             return
         for future, result in done:
             future.set_result(result)
+
+
+@contextmanager
+def _or_nothing(connection: Connection) -> Iterator[None]:
+    """What a savepoint does, for an act that is alone in its transaction and needs none."""
+    try:
+        yield
+    except BaseException:
+        connection.rollback()
+        raise
 
 
 def _refuse(futures: list[Future[_T]], sentence: str) -> list[Future[_T]]:

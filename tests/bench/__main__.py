@@ -79,7 +79,7 @@ def profile(
     """Where the time of one certificate goes, by thread and function."""
     with tempfile.TemporaryDirectory(dir=directory) as scratch, Databases(Path(scratch)) as databases:
         generator = Generator.build(Path(scratch), QUICK.csrs)
-        ours = Ours(Path(scratch) / "ours", key, databases.new(database, "profile")).init()
+        ours = Ours(Path(scratch) / "ours", key, databases.new(database, "profile"), workers=1).init()
         try:
             if stored:
                 measure.filled(ours, stored, generator, database)

@@ -9,7 +9,7 @@ a crash between its signature and its commit loses a certificate.
 
 Its endpoint is measured in both forms in which people write it: `naive` is a `def`, as FastAPI
 advises, and `naive-async` an `async def` that blocks, which no one advises and which is faster where
-one writer at a time may write.
+one writer at a time may write. `naive-workers` is `naive` in as many processes as ours has.
 
     python -m tests.bench.naive     with the NAIVE_* variables that `tests/bench/services.py` sets
 """
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -32,9 +33,10 @@ from pydantic import BaseModel
 from sqlalchemy import Engine, LargeBinary, create_engine, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
+from ca import workers
 from tests.bench.contents import Profile, spiffe_id
 from tests.bench.keys import SigningKey, open_key
-from tests.bench.plan import NAIVE, NAIVE_ASYNC
+from tests.bench.plan import NAIVE, NAIVE_ASYNC, NAIVE_WORKERS, WORKERS
 
 
 class Base(DeclarativeBase):
@@ -180,13 +182,18 @@ def open_database(url: str) -> Engine:
 
 def main() -> int:
     """Serves on NAIVE_PORT of loopback over TLS, with the key of the home NAIVE_HOME."""
+    form = os.environ["NAIVE_FORM"]
+    if form == NAIVE_WORKERS:
+        return workers.run(WORKERS, lambda ready: _serve(NAIVE, ready))
+    return _serve(form, lambda: None)
+
+
+def _serve(form: str, ready: Callable[[], object]) -> int:
     home, status_url = Path(os.environ["NAIVE_HOME"]), os.environ["NAIVE_STATUS_URL"]
     _, issuer = x509.load_pem_x509_certificates((home / "tls" / "tls.crt").read_bytes())
     sessions = sessionmaker(open_database(os.environ["NAIVE_DATABASE_URL"]))
-    uvicorn.run(
-        application(sessions, Profile(issuer, status_url), open_key(home, issuer), os.environ["NAIVE_FORM"]),
-        host="127.0.0.1",
-        port=int(os.environ["NAIVE_PORT"]),
+    config = uvicorn.Config(
+        application(sessions, Profile(issuer, status_url), open_key(home, issuer), form),
         loop="uvloop",
         http="httptools",
         ssl_keyfile=home / "tls" / "tls.key",
@@ -194,6 +201,8 @@ def main() -> int:
         log_level="warning",
         access_log=False,
     )
+    ready()
+    uvicorn.Server(config).run([workers.listener("127.0.0.1", int(os.environ["NAIVE_PORT"]), WORKERS)])
     return 0
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 
-OURS, NAIVE, NAIVE_ASYNC = "ours", "naive", "naive-async"
-NAIVES = (NAIVE, NAIVE_ASYNC)
+OURS, NAIVE, NAIVE_ASYNC, NAIVE_WORKERS = "ours", "naive", "naive-async", "naive-workers"
+NAIVES = (NAIVE, NAIVE_ASYNC, NAIVE_WORKERS)
+
+WORKERS = min(os.cpu_count() or 1, 8)
+"""Processes of ours, and of the naive application in the form that has several."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from ca.store.tables import enrollment_tokens
 from ca.store.transaction import open_engine
 from tests.bench import naive
 from tests.bench.generator import Target
+from tests.bench.plan import WORKERS
 from tests.world import World, free_port
 
 AGENTS = 500
@@ -34,9 +35,10 @@ _STOP_SECONDS = 30
 class Ours(World):
     """The CA and the status service, with the keys in SoftHSM or in memory."""
 
-    def __init__(self, directory: Path, key: str, database_url: str | None = None) -> None:
+    def __init__(self, directory: Path, key: str, database_url: str | None = None, workers: int = WORKERS) -> None:
         directory.mkdir(parents=True)
-        super().__init__(directory, **({"REMIT_DATABASE_URL": database_url} if database_url else {}))
+        database = {"REMIT_DATABASE_URL": database_url} if database_url else {}
+        super().__init__(directory, REMIT_WORKERS=str(workers), **database)
         self.database_url = database_url or f"sqlite:///{self.home / 'remit.db'}"
         self._runner = ["-m", "tests.bench.memory"] if key == "memory" else ["-m"]
         self.target = Target("ours", f"{self.api_url}/v1/certificates", self.root_pem, directory / "tokens")
@@ -89,8 +91,12 @@ class Ours(World):
         self.target.add(fresh)
 
     def processes(self) -> dict[str, int]:
-        """Names and ids."""
-        return {name: service.pid for name, service in zip(("CA", "status service"), self._services, strict=True)}
+        """Names and ids, the workers' beside their parents'."""
+        return {
+            process: pid
+            for name, service in zip(("CA", "status service"), self._services, strict=True)
+            for process, pid in _family(name, service.pid).items()
+        }
 
 
 class Naive:
@@ -148,7 +154,12 @@ class Naive:
 
     def processes(self) -> dict[str, int]:
         """Names and ids."""
-        return {} if self._service is None else {"application": self._service.pid}
+        return {} if self._service is None else _family("application", self._service.pid)
+
+
+def _family(name: str, parent: int) -> dict[str, int]:
+    children = subprocess.run(["pgrep", "-P", str(parent)], capture_output=True, text=True, check=False).stdout.split()
+    return {name: parent} | {f"{name}, worker {number}": int(pid) for number, pid in enumerate(children, 1)}
 
 
 def _mint(count: int) -> list[str]:

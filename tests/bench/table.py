@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-_RATIOS = ("to naive", "to naive-async", "to floor")
+_RATIOS = ("to naive", "to naive-async", "to naive-workers", "to floor")
 _PLACES = {"softhsm": "SoftHSM", "memory": "memory"}
 
 
@@ -89,10 +89,13 @@ def _sentences(told: dict[str, Any]) -> list[str]:
     if told["soak"] is not None:
         lines += _soak(told["soak"])
     if told["ratio_to_naive"] is not None:
-        naive, blocking, floor = (_times(told[f"ratio_to_{what}"]) for what in ("naive", "naive_async", "floor"))
+        naive, blocking, several, floor = (
+            _times(told[f"ratio_to_{what}"]) for what in ("naive", "naive_async", "naive_workers", "floor")
+        )
         lines.append(
             f"SoftHSM and SQLite at {told['ratio_clients']} clients: {naive} times the naive path"
-            f" ({blocking} times its form that blocks the event loop), {floor} of the floor"
+            f" ({blocking} times its form that blocks the event loop, {several} times several processes of it),"
+            f" {floor} of the floor"
         )
     return lines
 

@@ -19,7 +19,7 @@ from tests.bench import measure
 from tests.bench.figures import figures
 from tests.bench.generator import Generator
 from tests.bench.measure import Floor, Measured
-from tests.bench.plan import FULL, NAIVE, NAIVE_ASYNC, OURS, QUICK, Cell
+from tests.bench.plan import FULL, NAIVE, NAIVE_ASYNC, OURS, QUICK, WORKERS, Cell
 from tests.bench.services import Ours
 from tests.world import CHECKOUT
 
@@ -132,8 +132,13 @@ def test_quick_tells_every_figure(tmp_path: Path) -> None:
     assert told["ratio_to_floor"] > 0
     assert told["ratio_clients"] in {32, 128}
     assert all(one["rate"] > 0 and one["rate_two_processes"] > 0 for one in told["floor"])
-    assert {one["process"] for one in told["memory"]} == {"CA", "status service", "application"}
+    several = [f"worker {number}" for number in range(1, WORKERS + 1)] if WORKERS > 1 else []
+    ours = {"CA", *(f"CA, {one}" for one in several), "status service"}
+    assert {one["process"] for one in told["memory"]} == ours | {
+        "application",
+        *(f"application, {one}" for one in several),
+    }
     assert all(one["at_start"] > 0 and one["after"] > 0 for one in told["memory"])
     assert told["soak"]["errors"] == 0
-    assert {one["process"] for one in told["soak"]["processes"]} == {"CA", "status service"}
+    assert {one["process"] for one in told["soak"]["processes"]} == ours
     assert picture.read_bytes().startswith(b"\x89PNG")
