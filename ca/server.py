@@ -13,7 +13,7 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 
-from ca import assembly, logs, workers
+from ca import assembly, listening, logs, workers
 from ca.authority import hierarchy, infrastructure, issuance
 from ca.authority.authority import Authority
 from ca.authority.publish import publish
@@ -104,7 +104,7 @@ async def _run(settings: Settings, authority: Authority, replica: Replica, life:
     )
     app = build(authority, upkeep.wake, _lifespan(upkeep))
     try:
-        listener = workers.listener(*split_listener(settings.listen), settings.workers)
+        listener = listening.listener(*split_listener(settings.listen), shared=settings.workers > 1)
     except OSError as error:
         raise NotReady(f"It cannot listen on {settings.listen} ({error.strerror}).") from error
     config = uvicorn.Config(
@@ -120,7 +120,7 @@ async def _run(settings: Settings, authority: Authority, replica: Replica, life:
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
     _log.info("serving", url=settings.public_url)
-    server = uvicorn.Server(config)
+    server = listening.PatientServer(config)
     life.begins(server)
     await server.serve([listener])
 
@@ -171,6 +171,7 @@ def main() -> int:
 
 def work(settings: Settings, life: Life) -> int:
     """One process that serves, to its end; 1 when it cannot start."""
+    listening.allow_descriptors()
     try:
         uvloop.run(serve(settings, life))
     except (NotReady, Misconfigured, TokenFault, Refused) as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -23,17 +22,6 @@ _RETRY_SECONDS = 1.0
 """Between two starts of a worker that ends as soon as it is started."""
 
 _log = structlog.get_logger("remit.workers")
-
-
-def listener(host: str, port: int, count: int) -> socket.socket:
-    """A bound socket; where there are `count` workers, on a port that the others bind too. Raises `OSError`."""
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    bound = socket.socket(family, kind, protocol)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if count > 1:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    bound.bind(address)
-    return bound
 
 
 Work = Callable[[Callable[[], object]], int]

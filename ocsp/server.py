@@ -7,13 +7,15 @@ neither needs nor uses. Exit status: 0 stopped, 1 it cannot start, with one sent
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 
 import uvicorn
 
-from ca import logs
+from ca import listening, logs
 from ca.config import Misconfigured, Settings, split_listener
 from ca.hsm import Signer, TokenFault
 from ca.hsm.owner import Owner
@@ -35,21 +37,21 @@ _UNKEPT_AT_ONCE = 1000.0
 def main() -> int:
     """Serves until SIGTERM or SIGINT; returns the exit status."""
     logs.to_standard_error()
+    listening.allow_descriptors()
     try:
         settings = Settings.load()
-        owner = _open_token(settings)
+        with closing(_open_token(settings)) as owner:
+            _run(settings, owner)
     except (Misconfigured, TokenFault) as error:
         # The token is not tried again: with a wrong PIN each attempt counts towards locking it.
         sys.stderr.write(f"remit: {error}\n")
         return 1
-    reader = StatusReader(settings.database_url)
-    view = View(reader, owner.adopt, now)
-    try:
-        _serve(application(settings, view, owner), settings)
-    finally:
-        view.close()
-        owner.close()
     return 0
+
+
+def _run(settings: Settings, owner: Owner) -> None:
+    with closing(View(StatusReader(settings.database_url), owner.adopt, now)) as view:
+        _serve(application(settings, view, owner), _bound(settings))
 
 
 def now() -> datetime:
@@ -92,14 +94,18 @@ def _open_token(settings: Settings) -> Owner:
     return owner
 
 
-def _serve(app: App, settings: Settings) -> None:
-    host, port = split_listener(settings.status_listen)
-    server = uvicorn.Server(
+def _bound(settings: Settings) -> socket.socket:
+    try:
+        return listening.listener(*split_listener(settings.status_listen))
+    except OSError as error:
+        raise Misconfigured(f"It cannot listen on {settings.status_listen} ({error.strerror}).") from error
+
+
+def _serve(app: App, bound: socket.socket) -> None:
+    server = listening.PatientServer(
         uvicorn.Config(
             app,
-            host=host,
-            port=port,
-            http="httptools",
+            http=listening.PatientProtocol,
             loop="uvloop",
             ws="none",
             lifespan="on",
@@ -114,7 +120,7 @@ def _serve(app: App, settings: Settings) -> None:
     # The server hands a signal on once it has stopped; what remains to be closed is ours.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    server.run()
+    server.run([bound])
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ class Line:
         """Raises `Refused(UNAVAILABLE)` when an order would be turned away: before anything is spent on it."""
         if self._closed:
             raise Refused(Reason.UNAVAILABLE, "The authority is stopping; nothing was issued.")
-        if self._waiting.qsize() >= MAX_WAITING:
+        if self._waiting.qsize() + len(self._deferred) >= MAX_WAITING:
             raise Refused(Reason.UNAVAILABLE, "Too many requests are waiting; try again in a moment.")
         health = self._authority.signer.health()
         if health.state is State.DOWN:

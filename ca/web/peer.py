@@ -11,9 +11,8 @@ import ssl
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
 from ca.identifiers import Thumbprint
+from ca.listening import PatientProtocol
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -21,8 +20,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class PeerProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, with the peer's certificate in every request's scope."""
+class PeerProtocol(PatientProtocol):
+    """The HTTP protocol, with the peer's certificate in every request's scope."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn narrows it
         """Reads the certificate once a connection: renegotiation does not exist in TLS 1.3 and is off in 1.2."""

@@ -34,6 +34,7 @@ from sqlalchemy import Engine, LargeBinary, create_engine, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 from ca import workers
+from ca.listening import listener
 from tests.bench.contents import Profile, spiffe_id
 from tests.bench.keys import SigningKey, open_key
 from tests.bench.plan import NAIVE, NAIVE_ASYNC, NAIVE_WORKERS, WORKERS
@@ -202,7 +203,7 @@ def _serve(form: str, ready: Callable[[], object]) -> int:
         access_log=False,
     )
     ready()
-    uvicorn.Server(config).run([workers.listener("127.0.0.1", int(os.environ["NAIVE_PORT"]), WORKERS)])
+    uvicorn.Server(config).run([listener("127.0.0.1", int(os.environ["NAIVE_PORT"]), shared=True)])
     return 0
 
 
