@@ -76,7 +76,7 @@ class Door:
         except RequestValidationError as error:
             response = problems.of_invalid(error)
         except Exception as error:  # noqa: BLE001 (border: whatever it is, the caller gets a problem and no trace)
-            response = problems.of_fault(PATH, error)
+            response = await problems.of_fault(self._authority, scope, error)
         await response(scope, receive, send)
 
 

@@ -11,7 +11,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from ca.authority import failure
+from ca.authority.authority import Authority
 from ca.refusals import Reason, Refused
+from ca.web.peer import Scope
 
 TYPE = "urn:remit:problem:"
 RETRY_AFTER_SECONDS = 2
@@ -80,7 +83,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def fault(request: Request, error: Exception) -> Problem:
-        return of_fault(request.url.path, error)
+        return await of_fault(request.app.state.authority, request.scope, error)
 
 
 def of_refusal(refusal: Refused) -> Problem:
@@ -95,9 +98,15 @@ def of_invalid(error: RequestValidationError) -> Problem:
     return Problem(Reason.MALFORMED, _sentence(error.errors()[0]))
 
 
-def of_fault(path: str, error: Exception) -> Problem:
-    """What nobody foresaw: the log gets the trace, the caller a sentence."""
-    _log.error("fault", path=path, error=repr(error), exc_info=error)
+async def of_fault(authority: Authority, scope: Scope, error: Exception) -> Problem:
+    """What nobody foresaw: the log gets the trace, the audit trail that it failed, the caller a sentence.
+
+    What would have been answered is not: a certificate that was recorded stays revocable, and nobody has it.
+    """
+    _log.error("fault", path=scope["path"], error=repr(error), exc_info=error)
+    route = scope.get("route")
+    act = f"{scope['method']} {getattr(route, 'path', scope['path'])}"
+    await failure.note(authority, scope.get("state", {}).get("caller"), act, error)
     return Problem(Reason.INTERNAL, "Something went wrong here, not in your request; nothing was issued.")
 
 
