@@ -100,6 +100,11 @@ class SpiffeId:
         """The identity of an operator."""
         return cls(f"spiffe://{domain}/operator/{name}")
 
+    @property
+    def path(self) -> str:
+        """What follows the trust domain, which a new configuration may name otherwise."""
+        return self.uri.removeprefix("spiffe://").partition("/")[2]
+
     def __str__(self) -> str:
         return self.uri
 

@@ -22,10 +22,14 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ca.identifiers import Serial, TenantId, Thumbprint
+import structlog
+
+from ca.identifiers import AgentId, OperatorName, Serial, SpiffeId, TenantId, Thumbprint
 from ca.pki import certificate, lint, signed
 from ca.pki.certificate import Contents
 from ca.pki.lint import Linted
+from ca.pki.profile import Kind, Validity
+from ca.pki.stored_lint import Stored, lint_stored
 from ca.refusals import Reason, Refused
 from ca.store import audit, certificates, idempotency, issuers, tokens
 from ca.store.audit import Entry
@@ -35,6 +39,8 @@ from ca.store.transaction import Connection
 
 if TYPE_CHECKING:
     from ca.authority.authority import Authority
+
+_log = structlog.get_logger("remit.issuance")
 
 BATCH = 128
 """Certificates of one transaction and one hop to the signer."""
@@ -160,23 +166,49 @@ def record(authority: Authority, sealed: Sequence[Sealed], connection: Connectio
 def suspect(authority: Authority, intents: Sequence[Intent], connection: Connection) -> None:
     """Marks what the signer answered wrongly: no such certificate leaves, and its serial is known."""
     now = authority.clock()
-    certificates.suspect(connection, intents)
-    audit.append(connection, *[_entry(now, "authority", "certificate.suspect", intent, {}) for intent in intents])
+    marked = certificates.suspect(connection, intents)
+    audit.append(connection, *[_entry(now, "authority", "certificate.suspect", intent, {}) for intent in marked])
 
 
 async def recover(authority: Authority, living: Container[int] = ()) -> list[Issued]:
-    """Finishes what a crash left between intent and result.
+    """Finishes what a crash left between intent and result; what does not fit its row is never signed.
 
     What the replicas with the octets `living` have under way is left to them.
     """
     with authority.database.read() as connection:
         left = [intent for intent in certificates.unfinished(connection) if intent.serial.octets[0] not in living]
+    fit = [intent for intent in left if _fits(authority, intent)]
+    if len(fit) < len(left):
+        unfit = [intent for intent in left if intent not in fit]
+        await wrap_future(authority.database.write(partial(suspect, authority, unfit)))
     finished: list[Issued] = []
-    for start in range(0, len(left), BATCH):
-        results = await to_thread(sign, authority, left[start : start + BATCH])
+    for start in range(0, len(fit), BATCH):
+        results = await to_thread(sign, authority, fit[start : start + BATCH])
         sealed = [one for one in results if isinstance(one, Sealed)]
         finished += await wrap_future(authority.database.write(partial(record, authority, sealed)))
     return finished
+
+
+def _fits(authority: Authority, intent: Intent) -> bool:
+    """Whether what lies in the database is what this authority would have put there: another may have written it."""
+    validity = Validity(intent.not_before, intent.not_after)
+    stored = Stored(intent.serial, intent.key, validity, _path(authority, intent), intent.created_at)
+    try:
+        lint_stored(intent.to_be_signed, stored, authority.issuer)
+    except Refused as refusal:
+        _log.critical("intent_unfit", serial=str(intent.serial), reason=refusal.detail)
+        return False
+    return True
+
+
+def _path(authority: Authority, intent: Intent) -> str | None:
+    domain = authority.names.trust_domain
+    match intent.kind, intent.tenant:
+        case Kind.AGENT, TenantId() as tenant:
+            return SpiffeId.agent(domain, tenant, AgentId(intent.holder)).path
+        case Kind.OPERATOR, _:
+            return SpiffeId.operator(domain, OperatorName(intent.holder)).path
+    return None
 
 
 def _check_clock(connection: Connection, now: datetime) -> None:

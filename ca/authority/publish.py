@@ -10,9 +10,10 @@ from asyncio import to_thread, wrap_future
 from datetime import datetime, timedelta
 
 from ca.authority.authority import Authority
-from ca.pki import crl, lint, signed
+from ca.pki import crl, signed
 from ca.pki.certificate import Issuer
 from ca.pki.crl import Scope
+from ca.pki.crl_lint import Wanted, lint_crl
 from ca.pki.lint import Linted
 from ca.refusals import Reason, Refused
 from ca.store import issuers, revocations
@@ -79,4 +80,4 @@ def _draft(
         next_update=next_update,
         scope=scope,
     )
-    return lint.lint_crl(to_be_signed, issuer, number=number, now=this_update, next_update=next_update, scope=scope)
+    return lint_crl(to_be_signed, Wanted(issuer, number, this_update, next_update, scope))

@@ -101,7 +101,7 @@ def to_be_signed(
         .add_extension(x509.CRLNumber(number), critical=False)
     )
     if scope.distribution_point is not None:
-        builder = builder.add_extension(_distribution_point(scope.distribution_point), critical=True)
+        builder = builder.add_extension(distribution_point(scope.distribution_point), critical=True)
     empty = draft(builder, issuer.public_key)
     joined = b"".join(entries)
     # An empty revokedCertificates must be absent, not an empty SEQUENCE (5.1.2.6).
@@ -125,7 +125,33 @@ def _with_entries(tbs: bytes, joined: bytes) -> bytes:
     )
 
 
-def _distribution_point(url: str) -> x509.IssuingDistributionPoint:
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A TBSCertList taken apart; `entries` are the octets inside revokedCertificates, None where there are none."""
+
+    version: int
+    algorithm: asn1.TLV
+    issuer: asn1.TLV
+    entries: bytes | None
+
+
+def parts(tbs: bytes) -> Parts:
+    """Reads what `to_be_signed` made. Raises `ValueError`."""
+    try:
+        bare = asn1.decode_der(_TbsCertListWithoutEntries, tbs)
+        return Parts(bare.version, bare.algorithm, bare.issuer, None)
+    except ValueError:
+        whole = asn1.decode_der(_TbsCertList, tbs)
+        return Parts(whole.version, whole.algorithm, whole.issuer, _contents(asn1.encode_der(whole.entries)))
+
+
+def _contents(element: bytes) -> bytes:
+    """Without the tag and the length, whose first octet counts the others when its highest bit is set."""
+    return element[2 + (element[1] & 0x7F if element[1] & 0x80 else 0) :]
+
+
+def distribution_point(url: str) -> x509.IssuingDistributionPoint:
+    """What a shard names itself by (RFC 5280 5.2.5)."""
     return x509.IssuingDistributionPoint(
         full_name=[x509.UniformResourceIdentifier(url)],
         relative_name=None,

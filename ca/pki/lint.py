@@ -1,6 +1,6 @@
 """The check before a signature: what was linted is byte for byte what is signed.
 
-Only `lint_certificate` and `lint_crl` make a `Linted`, and only a `Linted` reaches the signer.
+Only `lint_certificate`, `lint_crl` and `lint_stored` make a `Linted`, and only a `Linted` reaches the signer.
 Each reads the bytes anew with a parser that did not make them, and runs one cited rule a function.
 """
 
@@ -18,7 +18,6 @@ from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from ca.identifiers import Serial
 from ca.pki.certificate import Contents, Issuer
-from ca.pki.crl import Scope
 from ca.pki.extensions import MAX_OCTETS
 from ca.pki.keys import spki
 from ca.pki.profile import BACKDATE, PROFILES, Kind
@@ -255,40 +254,12 @@ def lint_certificate(
         case = _Case(to_be_signed, contents, serial, issuer, now)
         broken = next((rule for rule in CERTIFICATE_RULES if not rule(case)), None)
     except (ValueError, x509.DuplicateExtension, x509.InvalidVersion) as error:
-        raise _failed("the bytes do not parse") from error
+        raise failed("the bytes do not parse") from error
     if broken is not None:
-        raise _failed(broken.__name__)
+        raise failed(broken.__name__)
     return Linted(to_be_signed)
 
 
-def lint_crl(
-    to_be_signed: ToBeSigned, issuer: Issuer, *, number: int, now: datetime, next_update: datetime, scope: Scope
-) -> Linted:
-    """Checks a TBSCertList (RFC 5280 5): issuer, times in order, number, AKI, and the distribution point.
-
-    Raises `Refused(LINT_FAILED)`.
-    """
-    try:
-        crl = x509.load_der_x509_crl(assemble(to_be_signed, _PLACEHOLDER))
-        found = {type(extension.value): extension for extension in crl.extensions}
-    except (ValueError, x509.DuplicateExtension) as error:
-        raise _failed("the bytes do not parse") from error
-    point = found.pop(x509.IssuingDistributionPoint, None)
-    urls = [name.value for name in point.value.full_name or ()] if point else []
-    rules = {
-        "issuer": crl.issuer == issuer.certificate.subject,
-        "times": crl.last_update_utc == now < next_update == crl.next_update_utc,
-        "number": found.pop(x509.CRLNumber).value == x509.CRLNumber(number) if x509.CRLNumber in found else False,
-        "authority_key_identifier": found.pop(x509.AuthorityKeyIdentifier, None) is not None,
-        "distribution_point": urls == ([scope.distribution_point] if scope.distribution_point else []),
-        "distribution_point_critical": point is None or point.critical,
-        "nothing_else": not found,
-    }
-    broken = next((name for name, holds in rules.items() if not holds), None)
-    if broken is not None:
-        raise _failed(f"crl {broken}")
-    return Linted(to_be_signed)
-
-
-def _failed(rule: str) -> Refused:
+def failed(rule: str) -> Refused:
+    """What a broken rule is refused with: a fault of ours."""
     return Refused(Reason.LINT_FAILED, f"Nothing was signed: the check before the signature failed ({rule}).")

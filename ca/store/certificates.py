@@ -162,15 +162,15 @@ def record(connection: Connection, results: Sequence[Result]) -> set[Serial]:
     return {result.intent.serial for result in results if theirs[result.intent.serial.octets] == result.x5t.digest}
 
 
-def suspect(connection: Connection, intents: Sequence[Intent]) -> None:
-    """Marks intents for which the signer returned something else than a signature of the CA over them."""
-    for intent in intents:
-        connection.execute(
-            update(certificates)
-            .where(certificates.c.issuer == intent.issuer, certificates.c.serial == intent.serial.octets)
-            .where(certificates.c.state == State.INTENDED.value)
-            .values(state=State.SUSPECT.value)
-        )
+def suspect(connection: Connection, intents: Sequence[Intent]) -> list[Intent]:
+    """Marks intents that must not leave as they are; those that were not marked before."""
+
+    def mark(intent: Intent) -> bool:
+        query = update(certificates).where(certificates.c.state == State.INTENDED.value)
+        query = query.where(certificates.c.issuer == intent.issuer, certificates.c.serial == intent.serial.octets)
+        return connection.execute(query.values(state=State.SUSPECT.value)).rowcount == 1
+
+    return [intent for intent in intents if mark(intent)]
 
 
 def live_holders(

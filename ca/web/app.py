@@ -22,7 +22,13 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 def build(authority: Authority, wake_publisher: Callable[[], None], lifespan: Lifespan) -> Door:
     """The ASGI application. `wake_publisher` is called, from any thread, after every revocation."""
     app = FastAPI(
-        title="Remit", version="0.1.0", description=DESCRIPTION, docs_url=None, redoc_url=None, lifespan=lifespan
+        title="Remit",
+        version="0.1.0",
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
     )
     app.state.authority = authority
     app.state.wake_publisher = wake_publisher

@@ -22,7 +22,7 @@ def broken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> E
         raise request.param
 
     monkeypatch.setattr(lint, "lint_certificate", breaking)
-    monkeypatch.setattr(lint, "lint_crl", breaking)
+    monkeypatch.setattr(publish, "lint_crl", breaking)
     return request.param  # type: ignore[no-any-return] (of BROKEN)
 
 
@@ -44,7 +44,7 @@ def test_no_list_is_signed_and_the_old_one_stays(stage: Stage, monkeypatch: pyte
         def breaking(*_: object, raised: Exception = error, **__: object) -> lint.Linted:
             raise raised
 
-        monkeypatch.setattr(lint, "lint_crl", breaking)
+        monkeypatch.setattr(publish, "lint_crl", breaking)
         with pytest.raises(type(error)):
             run(publish.publish(stage.authority))
     assert stage.signer.signed == []

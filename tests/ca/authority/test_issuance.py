@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
-from sqlalchemy import event
+from sqlalchemy import event, update
 
 from ca.authority import issuance
 from ca.authority.enrol import Enrolment, enrol
@@ -20,8 +20,9 @@ from ca.pki.profile import Kind
 from ca.policy.ceiling import Asked
 from ca.refusals import Reason, Refused
 from ca.store import tokens
-from ca.store.certificates import Intent
+from ca.store.certificates import Intent, State
 from ca.store.status import Good, Revoked
+from ca.store.tables import certificates
 from ca.store.transaction import Connection
 from tests.ca.authority.stage import AGENT, TENANT, Stage, answering, failing, new_key, request, run
 
@@ -230,6 +231,30 @@ def test_a_crash_between_intent_and_record_is_finished_at_the_next_start(ready: 
     assert ready.enrol(token, key).der == finished.der
     assert run(issuance.recover(ready.authority)) == [], "once"
     assert len(ready.issued()) == 1
+
+
+def test_a_row_that_another_hand_wrote_is_never_signed(ready: Stage) -> None:
+    """The bytes of one intent in the row of another: recovery marks it, says so once, and goes on with the rest."""
+    ready.signer.instead = failing()
+    for _ in range(2):
+        with pytest.raises(Refused):
+            ready.enrol(ready.token())
+    ready.signer.instead = None
+    good, bad = ready.unfinished()
+
+    def swap(connection: Connection) -> None:
+        rows = update(certificates).where(certificates.c.serial == bad.serial.octets)
+        connection.execute(rows.values(tbs=good.to_be_signed.tbs))
+
+    ready.database.write(swap).result()
+    ready.signer.signed.clear()
+    [finished] = run(issuance.recover(ready.authority))
+    assert finished.intent == good
+    assert run(issuance.recover(ready.authority)) == []
+    assert ready.signer.signed == [good.to_be_signed.tbs]
+    assert ready.state(bad) is State.SUSPECT
+    assert isinstance(ready.status(bad), Revoked)
+    assert len(ready.audited("certificate.suspect")) == 1
 
 
 def test_recovery_without_a_signer_leaves_all_as_it_was(ready: Stage) -> None:

@@ -13,15 +13,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 from ca.identifiers import Serial
-from ca.pki import certificate, crl, lint, signed
+from ca.pki import certificate, lint, signed
 from ca.pki.certificate import Contents, Holder, Issuer
-from ca.pki.crl import Scope
 from ca.pki.keys import PublicKey
 from ca.pki.lint import CERTIFICATE_RULES, Linted
 from ca.pki.profile import Kind, Validity
 from ca.pki.signed import ToBeSigned
 from ca.refusals import Reason, Refused
-from tests.ca.pki.specimens import NOW, POINTERS, SUBJECT, Hierarchy, serial, uri
+from tests.ca.pki.specimens import NOW, SUBJECT, Hierarchy, serial, uri
 
 POLICY = x509.CertificatePolicies([x509.PolicyInformation(x509.ObjectIdentifier("2.5.29.32.0"), None)])
 CONSTRAINTS = x509.NameConstraints([x509.UniformResourceIdentifier("agents.example")], None)
@@ -335,79 +334,3 @@ def test_bytes_that_do_not_parse_are_refused(hierarchy: Hierarchy, tbs: bytes) -
     with pytest.raises(Refused) as caught:
         replace(case, to_be_signed=replace(case.to_be_signed, tbs=tbs)).lint()
     assert caught.value.reason is Reason.LINT_FAILED
-
-
-# CRLs.
-
-NEXT = NOW + timedelta(hours=1)
-SHARD, FULL = Scope(1, POINTERS.crl), Scope()
-
-
-def crl_of(hierarchy: Hierarchy, scope: Scope = SHARD, **changes: Any) -> ToBeSigned:
-    issuer = changes.pop("issuer", hierarchy.issuer)
-    fields = {"number": 7, "this_update": NOW, "next_update": NEXT, "scope": scope, **changes}
-    entries = [crl.entry(serial(), NOW, x509.ReasonFlags.superseded)]
-    return crl.to_be_signed(issuer, entries, **fields)
-
-
-def raw_crl(hierarchy: Hierarchy, *extensions: tuple[x509.ExtensionType, bool]) -> ToBeSigned:
-    builder = x509.CertificateRevocationListBuilder().issuer_name(hierarchy.issuer.certificate.subject)
-    builder = builder.last_update(NOW).next_update(NEXT)
-    for value, critical in extensions:
-        builder = builder.add_extension(value, critical)
-    return signed.draft(builder, hierarchy.issuer.public_key)
-
-
-def point(url: str = POINTERS.crl) -> x509.IssuingDistributionPoint:
-    return x509.IssuingDistributionPoint([uri(url)], None, False, False, None, False, False)
-
-
-AKI, NUMBER = (FOREIGN, False), (x509.CRLNumber(7), False)
-DELTA = (x509.DeltaCRLIndicator(3), True)
-
-CRL_MUTATIONS: list[tuple[str, str, Callable[[Hierarchy], ToBeSigned]]] = [
-    ("issuer", "another issuer", lambda h: crl_of(h, issuer=h.root)),
-    ("times", "another thisUpdate", lambda h: crl_of(h, this_update=NOW - timedelta(hours=1))),
-    ("times", "another nextUpdate", lambda h: crl_of(h, next_update=NEXT + timedelta(hours=1))),
-    ("number", "another number", lambda h: crl_of(h, number=6)),
-    ("number", "no number", lambda h: raw_crl(h, AKI, (point(), True))),
-    ("authority_key_identifier", "no key identifier", lambda h: raw_crl(h, NUMBER, (point(), True))),
-    ("distribution_point", "another shard", lambda h: crl_of(h, Scope(2, "http://status.example/crl/i/2.crl"))),
-    ("distribution_point", "none", lambda h: crl_of(h, FULL)),
-    ("distribution_point_critical", "not critical", lambda h: raw_crl(h, AKI, NUMBER, (point(), False))),
-    ("nothing_else", "a delta", lambda h: raw_crl(h, AKI, NUMBER, (point(), True), DELTA)),
-    ("the bytes do not parse", "nothing", lambda h: replace(crl_of(h), tbs=b"")),
-    ("the bytes do not parse", "a certificate", lambda h: sound(h).to_be_signed),
-]
-
-
-def lint_crl(hierarchy: Hierarchy, to_be_signed: ToBeSigned, scope: Scope = SHARD) -> Linted:
-    return lint.lint_crl(to_be_signed, hierarchy.issuer, number=7, now=NOW, next_update=NEXT, scope=scope)
-
-
-@pytest.mark.parametrize("scope", [SHARD, FULL], ids=["shard", "full"])
-def test_a_sound_crl_passes(hierarchy: Hierarchy, scope: Scope) -> None:
-    to_be_signed = crl_of(hierarchy, scope)
-    assert lint_crl(hierarchy, to_be_signed, scope) == Linted(to_be_signed)
-
-
-@pytest.mark.parametrize(
-    ("rule", "mutate"),
-    [(rule, mutate) for rule, _, mutate in CRL_MUTATIONS],
-    ids=[f"{rule}: {wrong}" for rule, wrong, _ in CRL_MUTATIONS],
-)
-def test_a_wrong_crl_is_refused(hierarchy: Hierarchy, rule: str, mutate: Callable[[Hierarchy], ToBeSigned]) -> None:
-    with pytest.raises(Refused, match=rf"\((crl )?{rule}\)") as caught:
-        lint_crl(hierarchy, mutate(hierarchy))
-    assert caught.value.reason is Reason.LINT_FAILED
-
-
-def test_a_shard_is_not_passed_off_as_the_full_list(hierarchy: Hierarchy) -> None:
-    with pytest.raises(Refused, match="distribution_point"):
-        lint_crl(hierarchy, crl_of(hierarchy, SHARD), FULL)
-
-
-def test_a_crl_whose_next_update_is_not_after_it_is_refused(hierarchy: Hierarchy) -> None:
-    to_be_signed = crl_of(hierarchy)
-    with pytest.raises(Refused, match="times"):
-        lint.lint_crl(to_be_signed, hierarchy.issuer, number=7, now=NOW, next_update=NOW, scope=SHARD)

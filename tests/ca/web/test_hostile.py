@@ -323,10 +323,20 @@ def test_a_csr_that_asks_for_more_is_refused_or_ignored_never_obeyed(world: Worl
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v2/certificates", "/v1", "/v1/certificate", "/v1/certificates/01/unrevoke", "/console"]
+    "path",
+    [
+        "/",
+        "/v2/certificates",
+        "/v1",
+        "/v1/certificate",
+        "/v1/certificates/",
+        "/v1/certificates/01/unrevoke",
+        "/console",
+    ],
 )
 def test_an_unknown_path_is_404_with_a_problem(admin: httpx2.Client, path: str) -> None:
     assert_problem(admin.get(path), Reason.NOT_FOUND)
+    assert_problem(admin.post(path, json={}), Reason.NOT_FOUND)
 
 
 def test_an_unknown_method_is_405_with_a_problem(admin: httpx2.Client) -> None:

@@ -13,6 +13,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI, routing
 from starlette.responses import JSONResponse
+from structlog.testing import capture_logs
 
 from ca.authority import operators, tokens
 from ca.authority.issuance import Issued
@@ -113,7 +114,8 @@ def house(tmp_path: Path) -> Any:
     stage.task()
     request = csr.parse(key_and_csr()[1])
     _, admin = run(operators.add(stage.authority, OperatorName("admin"), Role.ADMIN, request, "ceremony"))
-    yield House(stage, build(stage.authority, lambda: None, _lifespan), admin, stage.enrolled())
+    with capture_logs():  # the traces that are expected here take seconds to print
+        yield House(stage, build(stage.authority, lambda: None, _lifespan), admin, stage.enrolled())
     stage.close()
 
 
