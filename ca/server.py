@@ -24,6 +24,7 @@ from ca.hsm import TokenFault
 from ca.pki.certificate import Issuer
 from ca.refusals import Refused
 from ca.store import durability, schema
+from ca.store.journal import Journal
 from ca.store.transaction import Database
 from ca.tls import Tls
 from ca.web.app import build
@@ -67,7 +68,7 @@ async def serve(settings: Settings, life: Life) -> None:
 
     Raises `NotReady`, `TokenFault`, `Refused`.
     """
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, Journal(settings.home / "journal"))
     signer = assembly.signer(settings)
     try:
         root, issuer = _hierarchy(settings, database)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import pwd
 import shutil
@@ -64,6 +65,55 @@ class Cluster:
             while connection.execute(text(f"SHOW {setting}")).scalar_one() != value:
                 time.sleep(0.01)
         engine.dispose()
+
+    def follow(self) -> Cluster:
+        """A standby of its own directory and port, which streams asynchronously from this one."""
+        other = copy.copy(self)
+        other._port = free_port()
+        other._directory = Path(tempfile.mkdtemp(prefix="remit-postgres-"))
+        if self._as:
+            shutil.chown(other._directory, _USER, _USER)
+        user = self._url.partition("//")[2].partition("@")[0]
+        other._url = f"postgresql+psycopg://{user}@127.0.0.1:{other._port}"
+        source = ["--host=127.0.0.1", f"--port={self._port}", f"--username={user}"]
+        other._run("pg_basebackup", *source, "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+        (other._directory / "data").chmod(0o700)
+        other._start()
+        return other
+
+    def has_all_of(self, primary: Cluster) -> bool:
+        """Whether what was committed at `primary` can be read here."""
+        there = primary._ask("SELECT pg_current_wal_lsn()")
+        return bool(self._ask(f"SELECT pg_last_wal_replay_lsn() >= '{there}'::pg_lsn"))
+
+    def cut_off(self) -> None:
+        """Follows nobody any more, and knows nothing of what is committed there from now on."""
+        self._ask("ALTER SYSTEM SET primary_conninfo = ''")
+        self._ask("SELECT pg_reload_conf()")
+        while self._ask("SELECT count(*) FROM pg_stat_wal_receiver"):
+            time.sleep(0.01)
+
+    def promote(self) -> None:
+        """Takes writes from now on, on a timeline of its own."""
+        self._run("pg_ctl", "promote", "--wait", "--silent")
+
+    def crash(self) -> None:
+        """Ends without a word, and its disk is gone."""
+        self.stop()
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"127.0.0.1:{self._port}"
+
+    def _ask(self, query: str) -> Any:
+        engine = create_engine(f"{self._url}/postgres", isolation_level="AUTOCOMMIT")
+        try:
+            with engine.connect() as connection:
+                result = connection.execute(text(query))
+                return result.scalar() if result.returns_rows else None
+        finally:
+            engine.dispose()
 
     def become_standby(self) -> None:
         """Starts again as a hot standby, which takes reads alone."""

@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ca.identifiers import Serial, Thumbprint
 from ca.pki.profile import Kind
+from ca.store import journal
 from ca.store.tables import blocked_keys, certificates, revocations
 
 _AT_ONCE = 500
@@ -69,9 +70,14 @@ def keep_still(connection: Connection) -> None:
 def block(connection: Connection, one: BlockedKey) -> bool:
     """Blocks a key; one that was blocked before keeps its first date and reason, and the answer is False."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(blocked_keys).values(
-        key_sha256=one.key.digest, reason=one.reason.value, blocked_at=one.blocked_at, blocked_by=one.blocked_by
-    )
+    row = {
+        "key_sha256": one.key.digest,
+        "reason": one.reason.value,
+        "blocked_at": one.blocked_at,
+        "blocked_by": one.blocked_by,
+    }
+    journal.note(connection, "block", [row])
+    statement = dialect.insert(blocked_keys).values(**row)
     # Without the option PostgreSQL's count is not kept for an INSERT.
     statement = statement.on_conflict_do_nothing()
     return connection.execute(statement.execution_options(preserve_rowcount=True)).rowcount == 1

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, Select, and_, bindparam, select, tuple_,
 from ca.identifiers import Serial, TenantId, Thumbprint
 from ca.pki.profile import Kind
 from ca.pki.signed import ToBeSigned, assemble
-from ca.store import bulk
+from ca.store import bulk, journal
 from ca.store.tables import certificates, revocations
 
 
@@ -137,6 +137,7 @@ def intend(connection: Connection, intents: Sequence[Intent]) -> None:
         for intent in intents
     ]
     bulk.insert_all(connection, certificates, rows)
+    journal.note(connection, "intend", rows)
 
 
 def record(connection: Connection, results: Sequence[Result]) -> set[Serial]:
@@ -155,6 +156,7 @@ def record(connection: Connection, results: Sequence[Result]) -> set[Serial]:
         for result in results
     ]
     completed = bulk.update_all(connection, certificates, ("issuer", "serial"), rows, "certificates.x5t IS NULL")
+    journal.note(connection, "record", rows)
     if completed == len(results):
         return {result.intent.serial for result in results}
     stored = connection.execute(_STORED, {"names": [(row["issuer"], row["serial"]) for row in rows]})

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ca.identifiers import Serial
+from ca.store import journal
 from ca.store.certificates import Intent
 from ca.store.tables import revocations
 
@@ -38,6 +39,7 @@ def add(connection: Connection, revoked: Iterable[Intent], at: datetime, reason:
         }
         for intent in revoked
     ]
+    journal.note(connection, "revoke", rows)
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     # Without the option PostgreSQL's count is not kept for an INSERT.
     statement = dialect.insert(revocations).on_conflict_do_nothing().execution_options(preserve_rowcount=True)

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import QueuePool
 
 from ca.refusals import Reason, Refused
+from ca.store.journal import Journal, NoJournal, Note, forget_notes
 from ca.store.turn import turn_of
 
 __all__ = ["Connection", "Database", "open_engine"]
@@ -36,11 +37,12 @@ _BUSY_MILLISECONDS = 5000
 class Database:
     """One database: `read` for queries, `write` for acts. Close it when done."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, journal: Journal | None = None) -> None:
         self.url = url
         self._reader = open_engine(url, writable=False)
         self._writer = open_engine(url, writable=True)
         self._turn = turn_of(url)
+        self._journal = NoJournal() if journal is None or make_url(url).get_backend_name() == "sqlite" else journal
         self._waiting: queue.Queue[list[_Asked] | None] = queue.Queue(MAX_WAITING)
         self._closed = False
         self._thread = threading.Thread(target=self._serve, name="database-writer", daemon=True)
@@ -86,6 +88,7 @@ class Database:
         self._reader.dispose()
         self._writer.dispose()
         self._turn.close()
+        self._journal.close()
 
     def _serve(self) -> None:
         while True:
@@ -111,29 +114,43 @@ class Database:
         return batch, False
 
     def _commit(self, batch: list[_Asked]) -> None:
-        done: list[tuple[Future[Any], Any]] = []
         try:
-            with self._turn.taken(), self._writer.begin() as connection:
-                apart = connection.begin_nested if len(batch) > 1 else partial(_or_nothing, connection)
-                for act, future in batch:
-                    try:
-                        with apart():
-                            done.append((future, act(connection)))
-                    except IntegrityError as error:
-                        future.set_exception(_conflict(error))
-                    except DBAPIError:
-                        raise
-                    except Exception as error:  # noqa: BLE001 (border: it is the caller's, carried by its future)
-                        future.set_exception(error)
+            done, notes = self._transact(batch)
         except Exception as error:  # noqa: BLE001 (border: the writer must outlive any failed commit)
-            refusal = Refused(Reason.UNAVAILABLE, "The database did not accept this; nothing was stored. Try again.")
-            refusal.__cause__ = error
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(refusal)
+            _fail(batch, "The database did not accept this; nothing was stored. Try again.", error)
+            return
+        try:
+            self._journal.write(notes)
+        except OSError as error:
+            _fail(batch, "This host's journal cannot be written, so what was stored is not used yet. Try again.", error)
             return
         for future, result in done:
             future.set_result(result)
+
+    def _transact(self, batch: list[_Asked]) -> tuple[list[tuple[Future[Any], Any]], list[Note]]:
+        """What the acts gave, and what they noted; each that raised has its answer."""
+        done: list[tuple[Future[Any], Any]] = []
+        notes: list[Note] = []
+        with self._turn.taken(), self._writer.begin() as connection:
+            caught_up = self._journal.catch_up(connection)
+            apart = connection.begin_nested if len(batch) > 1 or caught_up else partial(_or_nothing, connection)
+            for act, future in batch:
+                forget_notes(connection)
+                try:
+                    with apart():
+                        result = act(connection)
+                except IntegrityError as error:
+                    future.set_exception(_conflict(error))
+                except DBAPIError:
+                    raise
+                except Exception as error:  # noqa: BLE001 (border: it is the caller's, carried by its future)
+                    future.set_exception(error)
+                else:
+                    done.append((future, result))
+                    notes += forget_notes(connection)
+        if caught_up:
+            caught_up()
+        return done, notes
 
 
 @contextmanager
@@ -144,6 +161,15 @@ def _or_nothing(connection: Connection) -> Iterator[None]:
     except BaseException:
         connection.rollback()
         raise
+
+
+def _fail(batch: list[_Asked], sentence: str, error: Exception) -> None:
+    """Answers those that have none."""
+    refusal = Refused(Reason.UNAVAILABLE, sentence)
+    refusal.__cause__ = error
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(refusal)
 
 
 def _refuse(futures: list[Future[_T]], sentence: str) -> list[Future[_T]]:
