@@ -66,6 +66,16 @@ class Cluster:
                 time.sleep(0.01)
         engine.dispose()
 
+    def forbid(self, database_url: str) -> None:
+        """Ends every connection to that database and takes no new ones."""
+        name = database_url.rpartition("/")[2]
+        self._ask(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        self._ask(f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{name}'")
+
+    def allow(self, database_url: str) -> None:
+        """Takes connections to that database again."""
+        self._ask(f"ALTER DATABASE {database_url.rpartition('/')[2]} ALLOW_CONNECTIONS true")
+
     def follow(self) -> Cluster:
         """A standby of its own directory and port, which streams asynchronously from this one."""
         other = copy.copy(self)
