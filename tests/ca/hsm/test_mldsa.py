@@ -21,6 +21,7 @@ from ca.hsm.owner import Owner
 from ca.pki import crl, keys, lint
 from ca.pki.certificate import to_be_signed
 from ca.pki.crl import Scope
+from ca.pki.crl_lint import Wanted, lint_crl
 from ca.pki.profile import Kind
 from ca.pki.signed import ToBeSigned, algorithm_identifier, seal
 from ca.refusals import Reason, Refused
@@ -103,7 +104,7 @@ def test_a_list_verifies(ca: Ca) -> None:
     issuer, end = ca.hierarchy.issuer, NOW + timedelta(hours=1)
     entries = [crl.entry(serial(7), NOW, x509.ReasonFlags.key_compromise)]
     made = crl.to_be_signed(issuer, entries, number=1, this_update=NOW, next_update=end, scope=Scope())
-    linted = lint.lint_crl(made, issuer, number=1, now=NOW, next_update=end, scope=Scope())
+    linted = lint_crl(made, Wanted(issuer, 1, NOW, end, Scope()))
     read = x509.load_der_x509_crl(ca.signed(linted.to_be_signed))
     keys.verify(issuer.public_key, read.signature, read.tbs_certlist_bytes)
     assert [entry.serial_number for entry in read] == [serial(7).number]
