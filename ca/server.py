@@ -68,7 +68,7 @@ async def serve(settings: Settings, life: Life) -> None:
 
     Raises `NotReady`, `TokenFault`, `Refused`.
     """
-    database = Database(settings.database_url, Journal(settings.home / "journal"))
+    database = Database(settings.database_url, Journal(settings.home / "journal", assembly.clock))
     signer = assembly.signer(settings)
     try:
         root, issuer = _hierarchy(settings, database)
@@ -88,6 +88,8 @@ async def serve(settings: Settings, life: Life) -> None:
 
 
 async def _run(settings: Settings, authority: Authority, replica: Replica, life: Life) -> None:
+    # What a failover lost is put back by the first transaction, before anything unfinished is looked for.
+    await asyncio.wrap_future(authority.database.write(lambda _connection: None))
     await _recover(authority, replica)
     await replica.keep()
     # A revocation may have been answered a moment before a crash: it is in the lists before anyone asks again.

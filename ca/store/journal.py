@@ -1,47 +1,50 @@
-"""What was committed lately, beside the database: for the day on which a standby is promoted that had not got it all.
+"""What was committed lately, beside the database: for the day on which the database has lost the last commits.
 
 PostgreSQL that replicates asynchronously can lose commits that were answered, and says nothing of it. So
 whatever must not be lost is noted in its own transaction, and written to a file of this host once the
-commit returned, before a key is used on it. A promotion begins a new timeline: the first transaction on
-one puts back all that the files have and the database has not, before it does anything else.
+commit returned, before a key is used on it. The first transaction of a connection, and the first on a new
+timeline (a promotion, behind a pooler), puts back what the files have and the database has not, before it
+does anything else.
 
-The files outlive the process, not the host (no fsync: the database has one). They are kept two hours,
-longer than an agent's certificate lives.
+The files outlive the process, not the host (no fsync: the database has one).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from errno import ENOSPC
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import Connection, select
 
-from ca.store import bulk
-from ca.store.tables import blocked_keys, certificates, enrollment_tokens, idempotency_keys, revocations
+from ca.store import lost
+from ca.store.lost import Note, Row
+from ca.store.tables import issuers
 
-_NOTES = "remit.journal"
+_NOTES, _SEEN = "remit.journal", "remit.journal.timeline"
+_TIMELINE = "SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)"
+_ROOT = select(issuers.c.certificate).order_by(issuers.c.created_at, issuers.c.id.desc()).limit(1)
 _LARGEST = 64 * 1024 * 1024  # octets of one file
-_KEPT = 7200.0  # seconds
-_AT_ONCE = 500
+_ALL = 2 * 1024 * 1024 * 1024  # octets of all, at most
+_KEPT = 7200.0  # seconds, at most: longer than an agent's certificate lives
+_STRETCH = 500
 
-Row = Mapping[str, Any]
-Note = tuple[str, Row]
-"""What was stored, as `_AGAIN` names it, and a row of it."""
 _log = structlog.get_logger("remit.journal")
 
 
 def note(connection: Connection, what: str, rows: Sequence[Row]) -> None:
-    """These rows are about to be stored; it is written once they are. `what` is a key of `_AGAIN`."""
+    """These rows are stored in this transaction; once it is committed they are written. `ca.store.lost` has `what`."""
     if rows and connection.dialect.name == "postgresql":
         connection.info.setdefault(_NOTES, []).extend((what, row) for row in rows)
 
@@ -53,37 +56,47 @@ def forget_notes(connection: Connection) -> list[Note]:
 
 
 class Journal:
-    """The files of one process in `directory`, which all processes of one home share."""
+    """The files of one process in `directory`, which all processes of one home share.
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._timeline = directory / "timeline"
+    Each authority, by its root, has a place of its own there: what one noted is never put into another's database.
+    """
+
+    def __init__(self, directory: Path, clock: Callable[[], datetime]) -> None:
+        self._directory, self._clock = directory, clock
+        self._process = f"{time.time_ns():020}-{secrets.token_hex(4)}"
+        self._begun = 0
         self._file: FileIO | None = None
+        self._place = directory
 
     def catch_up(self, connection: Connection) -> Callable[[], None] | None:
-        """At the start of every transaction: on a new timeline, puts back what the database lacks.
+        """At the start of every transaction: on a new connection or timeline, puts back what the database lacks.
 
         What is then returned is called once the transaction is committed, and notes that it is done.
         """
-        timeline = connection.exec_driver_sql("SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)").scalar_one()
-        if self._known() == timeline:
+        timeline, seen = connection.exec_driver_sql(_TIMELINE).scalar_one(), connection.info
+        if seen.get(_SEEN) == timeline:
             return None
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        files = sorted(self._directory.glob("*.jsonl"))
-        restored = sum(_restore(connection, _lines(file)) for file in files)
+        root = connection.execute(_ROOT).scalar() or b""
+        self._place = self._directory / hashlib.sha256(root).hexdigest()[:16]
+        now = self._clock()
+        tail = [one for files in _processes(self._place) for one in _lost_of(connection, files, now)]
+        restored = lost.put_back(connection, tail, now)
         if restored:
             _log.critical("database_restored", rows=restored, timeline=timeline)
-        return lambda: self._know(timeline)
+        return lambda: seen.update({_SEEN: timeline})
 
     def write(self, notes: Iterable[Note]) -> None:
-        """After the commit, before anybody is told of it."""
-        text = "".join(json.dumps([what, row], default=_encoded) + "\n" for what, row in notes)
+        """After the commit, before anybody is told of it. Raises `OSError`: then some of it may be there."""
+        text = "".join(json.dumps([what, row], default=_encoded) + "\n" for what, row in notes).encode()
         if not text:
             return
-        if self._file is None or self._file.tell() > _LARGEST:
-            self._begin()
-        assert self._file is not None  # noqa: S101 (begun in the line before)
-        self._file.write(text.encode())
+        file = self._file if self._file is not None and self._file.tell() <= _LARGEST else self._begin()
+        try:
+            _write_whole(file, text)
+        except OSError:
+            # Nothing may follow the half of a line.
+            self.close()
+            raise
 
     def close(self) -> None:
         """Ends the file; it is kept."""
@@ -91,32 +104,21 @@ class Journal:
             self._file.close()
             self._file = None
 
-    def _begin(self) -> None:
+    def _begin(self) -> FileIO:
         self.close()
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for old in self._directory.glob("*.jsonl"):
-            if time.time() - old.stat().st_mtime > _KEPT:
-                old.unlink(missing_ok=True)
-        name = self._directory / f"{time.time_ns():020}-{secrets.token_hex(4)}.jsonl"
+        self._place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _put_away(self._place)
+        name = self._place / f"{self._process}-{self._begun:06}.jsonl"
         self._file = FileIO(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600), "a")
-
-    def _known(self) -> str | None:
-        try:
-            return self._timeline.read_text()
-        except FileNotFoundError:
-            return None
-
-    def _know(self, timeline: str) -> None:
-        draft = self._timeline.with_suffix(f".{os.getpid()}")
-        draft.write_text(timeline)
-        draft.replace(self._timeline)
+        self._begun += 1
+        return self._file
 
 
 class NoJournal(Journal):
     """For a database that cannot lose a commit, as one file on this host."""
 
     def __init__(self) -> None:
-        super().__init__(Path(os.devnull))
+        """Nothing is opened."""
 
     def catch_up(self, connection: Connection) -> None:
         """There is nothing to put back."""
@@ -124,50 +126,62 @@ class NoJournal(Journal):
     def write(self, notes: Iterable[Note]) -> None:
         """Nothing is noted."""
 
+    def close(self) -> None:
+        """Nothing is open."""
 
-def _lines(file: Path) -> list[Note]:
-    """Whole lines alone: of one that a crash cut short nobody was told."""
+
+def _processes(place: Path) -> Iterator[list[Path]]:
+    """The files of each process, its newest first."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    for file in sorted(place.glob("*.jsonl"), reverse=True):
+        found[file.name.rpartition("-")[0]].append(file)
+    yield from found.values()
+
+
+def _lost_of(connection: Connection, files: Sequence[Path], now: datetime) -> list[Note]:
+    """What the database lacks of one process's notes, which are in the order of its commits.
+
+    A database loses its last commits alone: nothing is missing before a stretch that is all there.
+    """
+    found: list[Note] = []
+    for notes in (stretch for file in files for stretch in _backwards(file)):
+        missing = lost.missing(connection, notes, now)
+        if notes and not missing:
+            break
+        found += missing
+    return found
+
+
+def _backwards(file: Path) -> Iterator[list[Note]]:
+    """Stretches of notes, the last first. Whole lines alone: of one that a crash cut short nobody was told."""
     text = file.read_bytes()
-    return [
-        (what, {name: _decoded(value) for name, value in row.items()})
-        for what, row in map(json.loads, text[: text.rfind(b"\n") + 1].splitlines())
-    ]
+    lines = text[: text.rfind(b"\n") + 1].splitlines()
+    for end in range(len(lines), 0, -_STRETCH):
+        yield [one for line in lines[max(0, end - _STRETCH) : end] if (one := _read(file, line)) is not None]
 
 
-def _restore(connection: Connection, lines: list[Note]) -> int:
-    """How many rows were missing. In the order of the steps, whichever came first in the file."""
-    changed = 0
-    for what, again in _AGAIN.items():
-        rows = [row for each, row in lines if each == what]
-        for start in range(0, len(rows), _AT_ONCE):
-            changed += again(connection, rows[start : start + _AT_ONCE])
-    return changed
+def _read(file: Path, line: bytes) -> Note | None:
+    try:
+        what, row = json.loads(line)
+    except ValueError:  # the host itself went down, which a file need not outlive
+        _log.critical("journal_damaged", file=file.name)
+        return None
+    return what, {name: _decoded(value) for name, value in row.items()}
 
 
-def _missing(table: Any) -> Callable[[Connection, Sequence[Row]], int]:
-    def insert(connection: Connection, rows: Sequence[Row]) -> int:
-        statement = postgresql.insert(table).on_conflict_do_nothing()
-        with_count = statement.execution_options(preserve_rowcount=True)
-        return sum(connection.execute(with_count, dict(row)).rowcount for row in rows)
-
-    return insert
+def _write_whole(file: FileIO, text: bytes) -> None:
+    if file.write(text) != len(text):
+        raise OSError(ENOSPC, os.strerror(ENOSPC))
 
 
-def _unset(table: Any, keys: tuple[str, ...], only: str) -> Callable[[Connection, Sequence[Row]], int]:
-    def update(connection: Connection, rows: Sequence[Row]) -> int:
-        return bulk.update_all(connection, table, keys, rows, only)
-
-    return update
-
-
-_AGAIN: dict[str, Callable[[Connection, Sequence[Row]], int]] = {
-    "spend": _unset(enrollment_tokens, ("sha256",), "enrollment_tokens.spent_on IS NULL"),
-    "intend": _missing(certificates),
-    "record": _unset(certificates, ("issuer", "serial"), "certificates.x5t IS NULL"),
-    "answer": _missing(idempotency_keys),
-    "revoke": _missing(revocations),
-    "block": _missing(blocked_keys),
-}
+def _put_away(place: Path) -> None:
+    """Removes what is too old, and the oldest of what is too much."""
+    total, now = 0, time.time()
+    stats = sorted(((file.stat(), file) for file in place.glob("*.jsonl")), key=lambda one: -one[0].st_mtime)
+    for stat, file in stats:
+        total += stat.st_size
+        if now - stat.st_mtime > _KEPT or total > _ALL:
+            file.unlink(missing_ok=True)
 
 
 def _encoded(value: Any) -> Any:

@@ -20,7 +20,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import QueuePool
 
 from ca.refusals import Reason, Refused
-from ca.store.journal import Journal, NoJournal, Note, forget_notes
+from ca.store.journal import Journal, NoJournal, forget_notes
+from ca.store.lost import Note
 from ca.store.turn import turn_of
 
 __all__ = ["Connection", "Database", "open_engine"]
