@@ -191,7 +191,9 @@ def open_engine(url: str, *, writable: bool) -> Engine:
     sqlite = parsed.get_backend_name() == "sqlite"
     pool = {"pool_size": 1, "max_overflow": 0} if writable else {"pool_size": 8, "max_overflow": 8}
     arguments = {"check_same_thread": False} if sqlite else {}
-    engine = create_engine(parsed, poolclass=QueuePool, connect_args=arguments, **pool)
+    # Connections of another server, before a failover, are found out before a reader gets one.
+    ping = not sqlite and not writable
+    engine = create_engine(parsed, poolclass=QueuePool, pool_pre_ping=ping, connect_args=arguments, **pool)
     if sqlite:
         _set_up_sqlite(engine, writable=writable)
     elif not writable:
