@@ -7,7 +7,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from ca.authority.authority import Authority, Names, alone
 from ca.authority.replica import Replica
@@ -84,8 +84,14 @@ def authority(
         root=root,
         issuer=issuer,
         names=names(settings),
-        lifetimes=Lifetimes(certificates.lifetime, certificates.shortest, certificates.longest),
+        lifetimes=Lifetimes(
+            default=certificates.lifetime,
+            shortest=certificates.shortest,
+            longest=certificates.longest,
+            no_revocation_under=certificates.no_revocation_under or timedelta(0),
+        ),
         crl_lifetime=settings.status.crl_lifetime,
+        crl_shards=settings.status.crl_shards,
         public_url=settings.public_url,
         status_url=settings.status_url,
         rsa_allowed=certificates.rsa,

@@ -24,6 +24,7 @@ from pydantic_settings import (
 )
 
 from ca.hsm import KeyKind
+from ca.pki.certificate import MAX_SHARDS
 from softhsm.locate import ModuleMissing, find_module
 
 _CHECKOUT = Path(__file__).parent.parent
@@ -76,12 +77,14 @@ class Pkcs11(_Section):
 class Certificates(_Section):
     """Agents' certificates: their lifetimes, whether RSA keys are taken, and the list of keys that never are.
 
+    Those that live for `no_revocation_under` or less have no pointers to their status (RFC 9608).
     `known_keys` is the file that badkeys publishes (`ca.pki.known_keys`); `rsa` needs it.
     """
 
     lifetime: Duration = timedelta(minutes=15)
     shortest: Duration = timedelta(minutes=1)
     longest: Duration = timedelta(minutes=60)
+    no_revocation_under: Duration | None = None
     rsa: bool = False
     known_keys: Path | None = None
 
@@ -89,13 +92,19 @@ class Certificates(_Section):
     def _check_order(self) -> Certificates:
         if not self.shortest <= self.lifetime <= self.longest:
             raise ValueError("shortest, lifetime and longest must be in that order")
+        if self.no_revocation_under is not None and self.no_revocation_under > self.longest:
+            raise ValueError("no_revocation_under must not exceed longest: no certificate lives so long")
         return self
 
 
 class Status(_Section):
-    """What the status service says, and for how long."""
+    """What the status service says, and for how long.
+
+    `crl_shards` is how many CRLs new certificates are spread over; with 0 they name the full one, as NSS needs.
+    """
 
     crl_lifetime: Duration = timedelta(hours=1)
+    crl_shards: int = Field(default=16, ge=0, le=MAX_SHARDS)
     ocsp_validity: Duration = timedelta(seconds=60)
     ocsp_unissued: Literal["unknown", "revoked"] = "unknown"
 

@@ -34,6 +34,7 @@ def alone(_connection: Connection) -> int:
 class Authority:
     """Handed to every verb. `clock` gives aware UTC; `random` gives that many octets. Close it at the end.
 
+    New certificates name one of the lists 1 to `crl_shards` of the issuing CA, or the full list when that is 0.
     All its certificates are made on its `line`. `replica` gives the first octet of serials, inside the
     transaction that stores them.
     """
@@ -45,6 +46,7 @@ class Authority:
     names: Names
     lifetimes: Lifetimes
     crl_lifetime: timedelta
+    crl_shards: int
     public_url: str
     status_url: str
     rsa_allowed: bool

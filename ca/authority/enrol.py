@@ -21,7 +21,7 @@ from ca.policy import ceiling
 from ca.policy.ceiling import Agent, Asked, Grant, Task
 from ca.proofs import token
 from ca.refusals import Reason, Refused
-from ca.store import agents, blocked_keys, idempotency, tasks, tokens
+from ca.store import agents, blocked_keys, idempotency, issuers, tasks, tokens
 from ca.store.audit import Entry
 from ca.store.idempotency import Answered
 from ca.store.tokens import TokenRecord
@@ -151,6 +151,7 @@ def _contents(
     authority: Authority, grant: Grant, request: CertificateRequest, spiffe_id: SpiffeId, now: datetime
 ) -> Contents:
     agent = grant.agent
+    validity = profile.validity(now, grant.lifetime, authority.issuer.certificate.not_valid_after_utc, *grant.ends)
     private = [tasks_of.extension(grant.task, grant.scope)] if grant.task is not None else []
     return Contents(
         kind=Kind.AGENT,
@@ -159,8 +160,9 @@ def _contents(
             public_key=request.public_key,
             alternative_names=(x509.UniformResourceIdentifier(spiffe_id.uri),),
         ),
-        validity=profile.validity(now, grant.lifetime, authority.issuer.certificate.not_valid_after_utc, *grant.ends),
+        validity=validity,
         private=tuple(private_extension(authority.names.oid_arc, extension) for extension in private),
+        crl=None if validity.lifetime <= authority.lifetimes.no_revocation_under else issuers.FULL,
     )
 
 

@@ -179,6 +179,5 @@ def _issuer(record: IssuerRecord, status_url: str) -> Issuer:
 
 
 def pointers(name: str, status_url: str) -> Pointers:
-    """Where the world finds what this CA publishes: the root's one list, and of the issuing CA the shard."""
-    crl = f"{status_url}/crl/{name}.crl" if name == ROOT else f"{status_url}/crl/{name}/{issuers.ONLY_SHARD}.crl"
-    return Pointers(ca_issuers=f"{status_url}/ca/{name}.cer", crl=crl, ocsp=f"{status_url}/ocsp")
+    """Where the world finds what this CA publishes."""
+    return Pointers(ca_issuers=f"{status_url}/ca/{name}.cer", crl=f"{status_url}/crl/{name}", ocsp=f"{status_url}/ocsp")

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from asyncio import to_thread, wrap_future
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ from ca.identifiers import AgentId, OperatorName, Serial, SpiffeId, TenantId, Th
 from ca.pki import certificate, lint, signed
 from ca.pki.certificate import Contents
 from ca.pki.lint import Linted
-from ca.pki.profile import Kind, Validity
+from ca.pki.profile import PROFILES, Kind, Validity
 from ca.pki.stored_lint import Stored, lint_stored
 from ca.refusals import Reason, Refused
 from ca.store import audit, certificates, idempotency, issuers, tokens
@@ -192,7 +192,7 @@ async def recover(authority: Authority, living: Container[int] = ()) -> list[Iss
 def _fits(authority: Authority, intent: Intent) -> bool:
     """Whether what lies in the database is what this authority would have put there: another may have written it."""
     validity = Validity(intent.not_before, intent.not_after)
-    stored = Stored(intent.serial, intent.key, validity, _path(authority, intent), intent.created_at)
+    stored = Stored(intent.serial, intent.key, validity, _path(authority, intent), intent.crl_shard, intent.created_at)
     try:
         lint_stored(intent.to_be_signed, stored, authority.issuer)
     except Refused as refusal:
@@ -245,26 +245,34 @@ def _draft(
     if key in taken:
         return Refused(Reason.KEY_REFUSED, "This key cannot be certified; make a new one.")
     serial = Serial.assign(replica, authority.random(18))
+    contents = _in_a_shard(verdict.contents, serial, authority.crl_shards)
     try:
-        linted = _lint(authority, verdict.contents, serial, now)
+        linted = _lint(authority, contents, serial, now)
     except Refused as refusal:
         return refusal
-    validity = verdict.contents.validity
     intent = Intent(
         issuer=authority.issuer.id,
         serial=serial,
-        kind=verdict.contents.kind,
+        kind=contents.kind,
         tenant=verdict.tenant,
         holder=verdict.holder,
         task=verdict.task,
         key=key,
-        not_before=validity.not_before,
-        not_after=validity.not_after,
-        crl_shard=issuers.ONLY_SHARD,
+        not_before=contents.validity.not_before,
+        not_after=contents.validity.not_after,
+        crl_shard=contents.crl or issuers.FULL,
         to_be_signed=linted.to_be_signed,
         created_at=now,
     )
     return _Draft(intent, verdict)
+
+
+def _in_a_shard(contents: Contents, serial: Serial, shards: int) -> Contents:
+    """The same contents naming a shard, where they name a list and there are shards."""
+    if contents.crl is None or not shards or not PROFILES[contents.kind].points_to_crl:
+        return contents
+    # The serial's 144 random bits make each as likely, and nobody chooses them: no second draw is needed.
+    return replace(contents, crl=1 + serial.number % shards)
 
 
 def _lint(authority: Authority, contents: Contents, serial: Serial, now: datetime) -> Linted:

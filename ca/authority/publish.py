@@ -23,19 +23,20 @@ from ca.store.transaction import Connection
 GRACE = timedelta(hours=1)
 """How long after its expiry, and one CRL more, a certificate stays listed (RFC 5280 3.3)."""
 
-LISTS = 3
-"""How many lists `publish` makes."""
+
+def lists(authority: Authority) -> list[tuple[Issuer, Scope]]:
+    """The lists of this authority: the root's, and of the issuing CA the full one and its shards."""
+    pointers = authority.issuer.pointers
+    shards = [Scope(number, pointers.list(number)) for number in range(1, authority.crl_shards + 1)]
+    return [(authority.root, Scope()), *((authority.issuer, scope) for scope in (Scope(), *shards))]
 
 
 async def publish(authority: Authority) -> list[PublishedCrl]:
-    """Signs and publishes every CRL of this authority anew: the root's, and the issuing CA's full list and shard.
+    """Signs and publishes every CRL of this authority anew.
 
     Raises `Refused` when the signer or the database cannot; what was published stays in force.
     """
-    root = await _publish(authority, authority.root, Scope(issuers.FULL))
-    full = await _publish(authority, authority.issuer, Scope(issuers.FULL))
-    shard = Scope(issuers.ONLY_SHARD, authority.issuer.pointers.crl)
-    return [root, full, await _publish(authority, authority.issuer, shard)]
+    return [await _publish(authority, issuer, scope) for issuer, scope in lists(authority)]
 
 
 async def _publish(authority: Authority, issuer: Issuer, scope: Scope) -> PublishedCrl:

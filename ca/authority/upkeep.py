@@ -11,7 +11,7 @@ import structlog
 
 from ca.authority import tasks
 from ca.authority.authority import Authority
-from ca.authority.publish import LISTS, publish
+from ca.authority.publish import lists, publish
 from ca.refusals import Refused
 from ca.store import idempotency, issuers, tokens
 from ca.store.issuers import PublishedCrl
@@ -75,7 +75,7 @@ class Upkeep:
         now = self._authority.clock()
         with self._authority.database.read() as connection:
             published = issuers.published(connection)
-        return len(published) < LISTS or any(_quarter_is_over(crl, now) for crl in published)
+        return len(published) < len(lists(self._authority)) or any(_quarter_is_over(crl, now) for crl in published)
 
 
 def _quarter_is_over(crl: PublishedCrl, now: datetime) -> bool:

@@ -18,16 +18,34 @@ from ca.pki.keys import PublicKey, spki
 from ca.pki.profile import PROFILES, Kind, Profile, Validity
 from ca.pki.signed import ToBeSigned, algorithm_identifier
 
+MAX_SHARDS = 1024
+"""Over how many CRLs the certificates of one issuer may be spread."""
+
+NO_REV_AVAIL = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.56"), b"\x05\x00")
+"""noRevAvail (RFC 9608 2), a NULL: relying parties need ask nobody whether this certificate was revoked."""
+
 _GENERALIZED_FROM = 2050
 
 
 @dataclass(frozen=True, slots=True)
 class Pointers:
-    """Where the world finds an issuer's certificate, its CRL and its OCSP responder: plain http URLs."""
+    """Where the world finds an issuer's certificate, its CRLs and its OCSP responder: plain http URLs.
+
+    `crl` is what the URLs of all its lists begin with.
+    """
 
     ca_issuers: str
     crl: str
     ocsp: str
+
+    def list(self, number: int) -> str:
+        """The URL of the full list, 0, or of a shard, from 1."""
+        return f"{self.crl}/{number}.crl" if number else f"{self.crl}.crl"
+
+    @property
+    def delta(self) -> str:
+        """The URL of the full list's delta (RFC 5280 5.2.4)."""
+        return f"{self.crl}/delta.crl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +82,18 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """Everything that a certificate says beyond its issuer: what policy decided, before the serial is drawn."""
+    """Everything that a certificate says beyond its issuer and its serial: what policy decided.
+
+    `crl` is the number of the list that it names, where its profile names one; which shard, follows from
+    the serial. None: it has no pointers to its status, and says so (RFC 9608).
+    """
 
     kind: Kind
     holder: Holder
     validity: Validity
     private: tuple[x509.UnrecognizedExtension, ...] = ()
     name_constraints: x509.NameConstraints | None = None
+    crl: int | None = 0
 
 
 @asn1.sequence
@@ -110,10 +133,10 @@ def to_be_signed(contents: Contents, serial: Serial, issuer: Issuer | None) -> T
     """The exact TBSCertificate. `issuer` is None for the root, which signs itself.
 
     Byte for byte what the library's builder makes (a test holds them against each other), in a fifth of its time:
-    what is the same in all certificates of a kind and an issuer is encoded once.
+    what is the same in all certificates of a kind, an issuer and a list is encoded once.
     """
     subject = _tlv(contents.holder.subject.public_bytes())
-    common = _common(contents.kind, issuer)
+    common = _common(contents.kind, issuer, contents.crl)
     algorithm = algorithm_identifier(contents.holder.public_key) if common.algorithm is None else common.algorithm
     tbs = _TbsCertificate(
         version=2,
@@ -137,7 +160,7 @@ def to_be_signed(contents: Contents, serial: Serial, issuer: Issuer | None) -> T
 
 @dataclass(frozen=True, slots=True)
 class _Common:
-    """What all certificates of one kind and one issuer share. The root has neither an algorithm nor an issuer yet."""
+    """What all certificates of one kind, issuer and list share. The root has neither an algorithm nor an issuer yet."""
 
     algorithm: bytes | None
     issuer: asn1.TLV | None
@@ -145,8 +168,9 @@ class _Common:
     after: tuple[_Extension, ...]
 
 
-@lru_cache(maxsize=64)
-def _common(kind: Kind, issuer: Issuer | None) -> _Common:
+# One for each shard, since nearly all certificates are agents', and a few for all else.
+@lru_cache(maxsize=MAX_SHARDS + 64)
+def _common(kind: Kind, issuer: Issuer | None, crl: int | None) -> _Common:
     profile = PROFILES[kind]
     constraints = x509.BasicConstraints(ca=profile.certificate_authority, path_length=profile.path_length)
     before: list[tuple[x509.ExtensionType, bool]] = [(constraints, True), (_key_usage(profile), True)]
@@ -156,7 +180,7 @@ def _common(kind: Kind, issuer: Issuer | None) -> _Common:
     if profile.no_check:
         after.append((x509.OCSPNoCheck(), False))
     if issuer is not None:
-        after += _pointers(profile, issuer)
+        after += _pointers(profile, issuer, crl)
     return _Common(
         algorithm=algorithm_identifier(issuer.public_key) if issuer else None,
         issuer=_tlv(issuer.certificate.subject.public_bytes()) if issuer else None,
@@ -179,18 +203,23 @@ def _key_identifier(spki: bytes) -> bytes:
     return sha1(asn1.decode_der(_SubjectPublicKeyInfo, spki).key.as_bytes(), usedforsecurity=False).digest()
 
 
-def _pointers(profile: Profile, issuer: Issuer) -> list[tuple[x509.ExtensionType, bool]]:
-    """Authority key identifier, AIA and CRL distribution point (RFC 5280 4.2.1.1, 4.2.2.1, 4.2.1.13)."""
+def _pointers(profile: Profile, issuer: Issuer, crl: int | None) -> list[tuple[x509.ExtensionType, bool]]:
+    """Authority key identifier, AIA, and CRL distribution point or noRevAvail.
+
+    RFC 5280 4.2.1.1, 4.2.2.1, 4.2.1.13; RFC 9608 3: noRevAvail stands with no pointer to OCSP or a list.
+    """
     key_identifier = issuer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     access = [_access(AuthorityInformationAccessOID.CA_ISSUERS, issuer.pointers.ca_issuers)]
-    if profile.points_to_ocsp:
+    if profile.points_to_ocsp and crl is not None:
         access.insert(0, _access(AuthorityInformationAccessOID.OCSP, issuer.pointers.ocsp))
     extensions: list[tuple[x509.ExtensionType, bool]] = [
         (x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_identifier), False),
         (x509.AuthorityInformationAccess(access), False),
     ]
-    if profile.points_to_crl:
-        point = x509.DistributionPoint([x509.UniformResourceIdentifier(issuer.pointers.crl)], None, None, None)
+    if crl is None:
+        extensions.append((NO_REV_AVAIL, False))
+    elif profile.points_to_crl:
+        point = x509.DistributionPoint([x509.UniformResourceIdentifier(issuer.pointers.list(crl))], None, None, None)
         extensions.append((x509.CRLDistributionPoints([point]), False))
     return extensions
 

@@ -17,7 +17,7 @@ from cryptography.hazmat import asn1
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from ca.identifiers import Serial
-from ca.pki.certificate import Contents, Issuer
+from ca.pki.certificate import NO_REV_AVAIL, Contents, Issuer
 from ca.pki.extensions import MAX_OCTETS
 from ca.pki.keys import spki
 from ca.pki.profile import BACKDATE, PROFILES, Kind
@@ -66,6 +66,7 @@ class _Case:
         self.algorithm = to_be_signed.algorithm
         self.contents, self.serial, self.issuer, self.now = contents, serial, issuer, now
         self.profile = PROFILES[contents.kind]
+        self.unknown = [each.value for kind, each in self.extensions if kind is x509.UnrecognizedExtension]
         self._found: dict[type[Any], Any] = {kind: each.value for kind, each in self.extensions}
 
     def find(self, kind: type[_Extension]) -> _Extension | None:
@@ -190,17 +191,28 @@ def _name_constraints(case: _Case) -> bool:
 
 
 def _status_is_reachable(case: _Case) -> bool:
-    """RFC 5280 4.2.1.13 and 4.2.2.1: the pointers that the profile promises, to where the issuer publishes."""
-    profile, access = case.profile, case.find(x509.AuthorityInformationAccess)
+    """RFC 5280 4.2.1.13 and 4.2.2.1: the pointers that the profile promises, to where the issuer publishes.
+
+    RFC 9608 3: with noRevAvail none to OCSP and none to a list.
+    """
+    profile, number, access = case.profile, case.contents.crl, case.find(x509.AuthorityInformationAccess)
     found = {one.access_method: one.access_location.value for one in access or ()}
     lists = case.find(x509.CRLDistributionPoints)
     crl = [name.value for point in lists or () for name in point.full_name or ()]
     if case.issuer is None:
         return not found and not crl
     pointers, wanted = case.issuer.pointers, {AuthorityInformationAccessOID.CA_ISSUERS: case.issuer.pointers.ca_issuers}
-    if profile.points_to_ocsp:
+    if profile.points_to_ocsp and number is not None:
         wanted[AuthorityInformationAccessOID.OCSP] = pointers.ocsp
-    return found == wanted and crl == ([pointers.crl] if profile.points_to_crl else [])
+    return found == wanted and crl == ([pointers.list(number)] if profile.points_to_crl and number is not None else [])
+
+
+def _no_revocation_available(case: _Case) -> bool:
+    """RFC 9608 2: noRevAvail, a NULL, in an agent's certificate without pointers to its status, and in no other."""
+    found = [each for each in case.unknown if each.oid == NO_REV_AVAIL.oid]
+    if case.contents.crl is None:
+        return found == [NO_REV_AVAIL] and case.contents.kind is Kind.AGENT
+    return not found
 
 
 def _nothing_else(case: _Case) -> bool:
@@ -216,7 +228,7 @@ def _critical_flags(case: _Case) -> bool:
 
 def _private_extensions(case: _Case) -> bool:
     """Nothing unknown but what policy put there, and that of at most 1 KiB each."""
-    found = [each.value for kind, each in case.extensions if kind is x509.UnrecognizedExtension]
+    found = [each for each in case.unknown if each.oid != NO_REV_AVAIL.oid]
     return tuple(found) == case.contents.private and all(len(e.value) <= MAX_OCTETS for e in found)
 
 
@@ -237,6 +249,7 @@ CERTIFICATE_RULES: tuple[_Rule, ...] = (
     _subject_key_identifier,
     _name_constraints,
     _status_is_reachable,
+    _no_revocation_available,
     _nothing_else,
     _critical_flags,
     _private_extensions,

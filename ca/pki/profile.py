@@ -20,6 +20,7 @@ BACKDATE = timedelta(seconds=60)
 """How far notBefore lies before now, for clocks that are behind."""
 
 OPERATORS_UNIT = "operators"
+_SECOND = timedelta(seconds=1)
 
 
 class Kind(StrEnum):
@@ -72,6 +73,11 @@ class Validity:
     not_before: datetime
     not_after: datetime
 
+    @property
+    def lifetime(self) -> timedelta:
+        """How long it holds from the moment it was made, which is a minute after `not_before`."""
+        return self.not_after - self.not_before - BACKDATE + _SECOND
+
 
 def validity(now: datetime, lifetime: timedelta, *ends: datetime | None) -> Validity:
     """Back-dated by a minute, `lifetime` from now, and never past any of `ends` (a deadline, a parent, the issuer).
@@ -80,7 +86,7 @@ def validity(now: datetime, lifetime: timedelta, *ends: datetime | None) -> Vali
     """
     start = now.replace(microsecond=0)
     # The last second counts: a lifetime of 900 s ends in its 900th second, not after it.
-    last = start + lifetime - timedelta(seconds=1)
+    last = start + lifetime - _SECOND
     end = min([last, *(moment for moment in ends if moment is not None)]).replace(microsecond=0)
     if end <= start:
         raise Refused(Reason.LIFETIME_REFUSED, "No lifetime remains: the task, the request or the issuer ends now.")

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ca.identifiers import Serial, SpiffeId, Thumbprint
-from ca.pki.certificate import Issuer
+from ca.pki.certificate import NO_REV_AVAIL, Issuer
 from ca.pki.lint import Linted, failed
 from ca.pki.profile import Validity
 from ca.pki.signed import ToBeSigned, algorithm_identifier, assemble
@@ -23,12 +23,16 @@ _PLACEHOLDER = b"\x00"
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What the row of an end entity says; `path` is an agent's or an operator's, in its SPIFFE ID."""
+    """What the row of an end entity says; `path` is an agent's or an operator's, in its SPIFFE ID.
+
+    `crl` is the number of the list that a revocation of it will be in.
+    """
 
     serial: Serial
     key: Thumbprint
     validity: Validity
     path: str | None
+    crl: int
     made_at: datetime
 
 
@@ -37,7 +41,9 @@ class _Case:
 
     def __init__(self, to_be_signed: ToBeSigned, stored: Stored, issuer: Issuer) -> None:
         self.certificate = x509.load_der_x509_certificate(assemble(to_be_signed, _PLACEHOLDER))
-        self.extensions = {type(each.value): each.value for each in self.certificate.extensions}
+        values = [each.value for each in self.certificate.extensions]
+        self.extensions = {type(value): value for value in values}
+        self.no_revocation = NO_REV_AVAIL in values
         self.algorithm = to_be_signed.algorithm
         self.stored, self.issuer = stored, issuer
 
@@ -83,6 +89,27 @@ def _is_uri(name: x509.GeneralName) -> bool:
     return isinstance(name, x509.UniformResourceIdentifier)
 
 
+def _list(case: _Case) -> bool:
+    """RFC 5280 4.2.1.13: the list that its revocation will be in; where that was published may have changed since.
+
+    RFC 9608 3: none, and the full list in the row. RFC 6960 4.2.2.2.1: a responder names none.
+    """
+    points = case.extensions.get(x509.CRLDistributionPoints)
+    found = [
+        _below_status_url(name.value)
+        for point in (points if isinstance(points, x509.CRLDistributionPoints) else ())
+        for name in point.full_name or ()
+    ]
+    if case.no_revocation:
+        return not found and case.stored.crl == 0
+    responder = case.stored.path is None and x509.OCSPNoCheck in case.extensions
+    return found == ([] if responder else [_below_status_url(case.issuer.pointers.list(case.stored.crl))])
+
+
+def _below_status_url(url: str) -> str:
+    return url[url.rfind("/crl/") :]
+
+
 def _is_no_authority(case: _Case) -> bool:
     """RFC 5280 4.2.1.9 and 4.2.1.3: an end entity signs neither certificates nor lists."""
     constraints = case.extensions.get(x509.BasicConstraints)
@@ -102,6 +129,7 @@ STORED_RULES: tuple[Callable[[_Case], bool], ...] = (
     _key,
     _validity,
     _name,
+    _list,
     _is_no_authority,
 )
 

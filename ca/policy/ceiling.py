@@ -32,11 +32,15 @@ class TaskState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
-    """The policy's lifetimes of an agent's certificate."""
+    """The policy's lifetimes of an agent's certificate.
+
+    One that lives for `no_revocation_under` or less says that its revocation need not be checked (RFC 9608).
+    """
 
     default: timedelta
     shortest: timedelta
     longest: timedelta
+    no_revocation_under: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)

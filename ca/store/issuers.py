@@ -15,9 +15,6 @@ from ca.store.tables import crls, issuers
 FULL = 0
 """The shard number of the full list."""
 
-ONLY_SHARD = 1
-"""The shard that every certificate names: its CRL carries an IssuingDistributionPoint."""
-
 
 @dataclass(frozen=True, slots=True)
 class IssuerRecord:

@@ -7,6 +7,7 @@ from typing import Any
 from cryptography import x509
 from fastapi import APIRouter
 
+from ca.authority import hierarchy
 from ca.authority.authority import Authority
 from ca.authority.publish import publish
 from ca.store import issuers
@@ -33,7 +34,6 @@ async def publish_now(authority: TheAuthority, _caller: Publisher) -> dict[str, 
 
 def describe(authority: Authority, crl: PublishedCrl) -> dict[str, Any]:
     """A CRL as the API shows it."""
-    path = f"/crl/{crl.issuer}/{crl.shard}.crl" if crl.shard else f"/crl/{crl.issuer}.crl"
     return {
         "issuer": crl.issuer,
         "shard": crl.shard,
@@ -41,5 +41,5 @@ def describe(authority: Authority, crl: PublishedCrl) -> dict[str, Any]:
         "this_update": rfc3339(crl.this_update),
         "next_update": rfc3339(crl.next_update),
         "entries": len(x509.load_der_x509_crl(crl.der)),
-        "url": authority.status_url + path,
+        "url": hierarchy.pointers(crl.issuer, authority.status_url).list(crl.shard),
     }

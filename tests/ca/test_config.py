@@ -60,6 +60,8 @@ def test_defaults_are_those_of_the_contract(env: pytest.MonkeyPatch, tmp_path: P
     assert settings.certificates.known_keys is None
     assert (settings.status.crl_lifetime, settings.status.ocsp_validity) == (timedelta(hours=1), timedelta(seconds=60))
     assert settings.status.ocsp_unissued == "unknown"
+    assert settings.status.crl_shards == 16
+    assert settings.certificates.no_revocation_under is None
 
 
 def test_the_home_is_in_the_checkout() -> None:
@@ -237,6 +239,29 @@ def test_a_file_that_cannot_be_read_is_said(env: pytest.MonkeyPatch) -> None:
     with env.context() as closed:
         closed.setattr(Path, "open", denied)
         assert refusal() == "The configuration cannot be read: denied."
+
+
+@pytest.mark.parametrize("number", [0, 1, 1024])
+def test_so_many_lists_may_be_wanted(env: pytest.MonkeyPatch, number: int) -> None:
+    env.setenv("REMIT_STATUS__CRL_SHARDS", str(number))
+    assert Settings.load().status.crl_shards == number
+
+
+@pytest.mark.parametrize("number", ["-1", "1025", "many"])
+def test_another_number_of_lists_is_refused_by_its_name(env: pytest.MonkeyPatch, number: str) -> None:
+    env.setenv("REMIT_STATUS__CRL_SHARDS", number)
+    assert refusal().startswith("The setting status.crl_shards is wrong")
+
+
+@pytest.mark.parametrize("text", ["1s", "5m", "60m"])
+def test_up_to_the_longest_lifetime_revocation_may_be_left_out(env: pytest.MonkeyPatch, text: str) -> None:
+    env.setenv("REMIT_CERTIFICATES__NO_REVOCATION_UNDER", text)
+    assert Settings.load().certificates.no_revocation_under is not None
+
+
+def test_beyond_the_longest_lifetime_there_is_nothing_to_leave_out(env: pytest.MonkeyPatch) -> None:
+    env.setenv("REMIT_CERTIFICATES__NO_REVOCATION_UNDER", "61m")
+    assert refusal().endswith("no_revocation_under must not exceed longest: no certificate lives so long.")
 
 
 def test_settings_cannot_be_changed() -> None:

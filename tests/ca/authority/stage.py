@@ -126,6 +126,7 @@ class Stage:
             names=NAMES,
             lifetimes=Lifetimes(timedelta(minutes=15), timedelta(minutes=1), timedelta(minutes=60)),
             crl_lifetime=timedelta(hours=1),
+            crl_shards=1,
             public_url="https://ca.example",
             status_url=STATUS_URL,
             rsa_allowed=False,

@@ -109,9 +109,9 @@ def _full(_connection: object) -> None:
 
 def test_pointers() -> None:
     root, issuing = (hierarchy.pointers(name, STATUS_URL) for name in (hierarchy.ROOT, hierarchy.ISSUING))
-    assert root.crl == "http://status.example/crl/root-1.crl"
+    assert root.list(0) == "http://status.example/crl/root-1.crl"
     assert root.ca_issuers == "http://status.example/ca/root-1.cer"
-    assert issuing.crl == "http://status.example/crl/issuing-1/1.crl"
+    assert issuing.list(1) == "http://status.example/crl/issuing-1/1.crl"
     assert root.ocsp == issuing.ocsp == "http://status.example/ocsp"
 
 

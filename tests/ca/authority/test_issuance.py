@@ -257,6 +257,19 @@ def test_a_row_that_another_hand_wrote_is_never_signed(ready: Stage) -> None:
     assert len(ready.audited("certificate.suspect")) == 1
 
 
+def test_a_row_that_counts_it_under_another_list_is_never_signed(ready: Stage) -> None:
+    """Its revocation would be in a list that no relying party asks for."""
+    ready.signer.instead = failing()
+    with pytest.raises(Refused):
+        ready.enrol(ready.token())
+    ready.signer.instead = None
+    [left] = ready.unfinished()
+    ready.database.write(lambda connection: connection.execute(update(certificates).values(crl_shard=9))).result()
+    assert run(issuance.recover(ready.authority)) == []
+    assert ready.signer.signed == []
+    assert ready.state(left) is State.SUSPECT
+
+
 def test_recovery_without_a_signer_leaves_all_as_it_was(ready: Stage) -> None:
     ready.signer.instead = failing()
     with pytest.raises(Refused):

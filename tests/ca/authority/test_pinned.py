@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from ca.authority import issuance
+from ca.authority import hierarchy, issuance
 from ca.authority.authority import Names
 from ca.authority.issuance import Issued
 from ca.hsm import State
@@ -148,7 +148,7 @@ def _remade(ready: Stage, like: ToBeSigned) -> bytes:
 def test_after_a_restart_under_another_configuration_the_intent_is_finished_as_it_was(
     ready: Stage, reload: Reload
 ) -> None:
-    """Other profile, names, lifetimes and URLs: the intent knows its own."""
+    """Other profile, names, lifetimes, URLs and lists: the intent knows its own."""
     token, key = ready.token(), new_key()
     ready.signer.instead = failing()
     with pytest.raises(Refused):
@@ -161,6 +161,8 @@ def test_after_a_restart_under_another_configuration_the_intent_is_finished_as_i
         names=Names(TrustDomain("other.example"), "Other", "1.3.6.1.4.1.32473.9"),
         lifetimes=Lifetimes(timedelta(minutes=2), timedelta(minutes=1), timedelta(minutes=3)),
         status_url="http://other.example",
+        issuer=replace(ready.issuer, pointers=hierarchy.pointers(ready.issuer.id, "http://other.example")),
+        crl_shards=5,
     )
     try:
         [finished] = run(issuance.recover(another))

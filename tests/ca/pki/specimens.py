@@ -27,7 +27,7 @@ ORGANISATION = "Remit"
 TENANT, AGENT, OPERATOR = TenantId("acme"), AgentId("billing-bot"), OperatorName("ops")
 SPIFFE = SpiffeId.agent(DOMAIN, TENANT, AGENT)
 SUBJECT = profile.agent_subject(ORGANISATION, TENANT, AGENT)
-POINTERS = Pointers("http://status.example/ca/i.cer", "http://status.example/crl/i/1.crl", "http://status.example/ocsp")
+POINTERS = Pointers("http://status.example/ca/i.cer", "http://status.example/crl/i", "http://status.example/ocsp")
 TASK = AgentTask("invoices-7", scope="invoices:read", deadline=NOW + timedelta(hours=1))
 
 

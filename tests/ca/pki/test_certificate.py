@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,10 +10,13 @@ import pytest
 from asn1crypto import x509 as independent
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import AuthorityInformationAccessOID
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ca.hsm import KeyKind
 from ca.pki import certificate
-from ca.pki.certificate import Contents, Holder, Issuer
+from ca.pki.certificate import MAX_SHARDS, NO_REV_AVAIL, Contents, Holder, Issuer
 from ca.pki.extensions import AgentTask
 from ca.pki.keys import spki
 from ca.pki.profile import PROFILES, Kind, Validity
@@ -25,6 +29,7 @@ END_ENTITY = {**ISSUED, "extended_key_usage": False}
 CHECKED = {**END_ENTITY, "crl_distribution_points": False}
 NAMED = {**CHECKED, "subject_alt_name": False}
 TASK_OID = "1.3.6.1.4.1.32473.1.1"
+HIERARCHY = Hierarchy()
 
 EXPECTED: dict[Kind, dict[str, bool]] = {
     Kind.ROOT: ALWAYS,
@@ -122,11 +127,59 @@ def test_an_agents_certificate_says_what_the_contract_says(hierarchy: Hierarchy)
     assert AgentTask.decode(task.dump()) == TASK
 
 
+def brief(hierarchy: Hierarchy) -> Contents:
+    """An agent's, so short-lived that nothing is said of its revocation."""
+    return replace(hierarchy.contents(Kind.AGENT), crl=None)
+
+
+@pytest.mark.parametrize(
+    ("number", "url"),
+    [(0, "http://status.example/crl/i.crl"), (1, "http://status.example/crl/i/1.crl")],
+    ids=["the full list", "a shard"],
+)
+def test_a_list_has_its_url(number: int, url: str) -> None:
+    assert POINTERS.list(number) == url
+
+
+def test_the_delta_has_its_url() -> None:
+    assert POINTERS.delta == "http://status.example/crl/i/delta.crl"
+
+
+@pytest.mark.parametrize("kind", [Kind.SERVER, Kind.OPERATOR, Kind.AGENT])
+@pytest.mark.parametrize("number", [0, 1, 16, MAX_SHARDS])
+def test_a_certificate_names_its_list(hierarchy: Hierarchy, kind: Kind, number: int) -> None:
+    """RFC 5280 4.2.1.13."""
+    [point] = value(read(hierarchy.issue(replace(hierarchy.contents(kind), crl=number))), "crl_distribution_points")
+    assert point["distribution_point"] == [POINTERS.list(number)]
+
+
+def test_what_names_no_list_says_that_no_revocation_is_available(hierarchy: Hierarchy) -> None:
+    """RFC 9608 2 and 3: a NULL, not critical, and no pointer to a list or a responder beside it."""
+    tbs = read(hierarchy.issue(brief(hierarchy)))
+    found = {each["extn_id"].native: each["critical"].native for each in tbs["extensions"]}
+    assert found == {**END_ENTITY, "subject_alt_name": False, TASK_OID: False, "2.5.29.56": False}
+    [access] = value(tbs, "authority_information_access")
+    assert (access["access_method"], access["access_location"]) == ("ca_issuers", POINTERS.ca_issuers)
+    [said] = [each["extn_value"].contents for each in tbs["extensions"] if each["extn_id"].dotted == "2.5.29.56"]
+    assert said == bytes.fromhex("0500")
+
+
+def test_what_is_encoded_once_is_kept_for_each_list(hierarchy: Hierarchy) -> None:
+    """As many as there are shards, and the other kinds beside them; a further list costs none of those its place."""
+    certificate._common.cache_clear()
+    kept = [replace(hierarchy.contents(Kind.AGENT), crl=number) for number in (None, *range(MAX_SHARDS + 1))]
+    for one in (*kept, hierarchy.contents(Kind.SERVER), hierarchy.contents(Kind.OPERATOR), *kept):
+        certificate.to_be_signed(one, serial(), hierarchy.issuer)
+    told = certificate._common.cache_info()
+    assert (told.misses, told.hits) == (len(kept) + 2, len(kept))
+    assert told.maxsize is not None
+
+
 def test_pointers(hierarchy: Hierarchy) -> None:
     tbs = read(made(hierarchy, Kind.AGENT))
     [point] = value(tbs, "crl_distribution_points")
     access = {each["access_method"]: each["access_location"] for each in value(tbs, "authority_information_access")}
-    assert point["distribution_point"] == [POINTERS.crl]
+    assert point["distribution_point"] == [POINTERS.list(0)]
     assert access == {"ocsp": POINTERS.ocsp, "ca_issuers": POINTERS.ca_issuers}
 
 
@@ -201,6 +254,20 @@ def test_byte_for_byte_what_the_librarys_builder_makes(kind: Kind, authority: Ke
     ours = certificate.to_be_signed(contents, serial(7), issuer)
     parsed = x509.load_der_x509_certificate(assemble(ours, b"\x00"))
     assert ours == built(kind, issuer, parsed) if issuer else ours.tbs == built(kind, issuer, parsed).tbs
+
+
+@given(st.none() | st.integers(0, MAX_SHARDS))
+def test_with_every_list_or_none_byte_for_byte_what_the_librarys_builder_makes(number: int | None) -> None:
+    contents = replace(HIERARCHY.contents(Kind.AGENT), crl=number)
+    ours = certificate.to_be_signed(contents, serial(), HIERARCHY.issuer)
+    parsed = x509.load_der_x509_certificate(assemble(ours, b"\x00"))
+    assert ours == built(Kind.AGENT, HIERARCHY.issuer, parsed)
+    said = {type(each.value): each.value for each in parsed.extensions}
+    found = {each.value for each in parsed.extensions if isinstance(each.value, x509.UnrecognizedExtension)}
+    methods = {one.access_method for one in said[x509.AuthorityInformationAccess]}  # type: ignore[attr-defined] # is one
+    assert (x509.CRLDistributionPoints in said) == (number is not None) == (NO_REV_AVAIL not in found)
+    assert (AuthorityInformationAccessOID.OCSP in methods) == (number is not None)
+    assert AuthorityInformationAccessOID.CA_ISSUERS in methods
 
 
 @pytest.mark.parametrize("year", [1999, 2049, 2050, 2051, 9999])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,7 +20,7 @@ from ca.pki.profile import Kind
 from tests.ca.pki.specimens import NOW, POINTERS, Hierarchy
 
 NEXT = NOW + timedelta(hours=1)
-SHARD = Scope(1, POINTERS.crl)
+SHARD = Scope(1, POINTERS.list(1))
 REASONS = (
     x509.ReasonFlags.unspecified,
     x509.ReasonFlags.key_compromise,
@@ -120,7 +121,7 @@ def test_a_shard_names_its_url_critically(hierarchy: Hierarchy) -> None:
     point = extensions["issuing_distribution_point"]
     assert point["critical"].native
     assert point["extn_value"].native == {
-        "distribution_point": [POINTERS.crl],
+        "distribution_point": [POINTERS.list(1)],
         "only_contains_user_certs": False,
         "only_contains_ca_certs": False,
         "only_some_reasons": None,
@@ -131,7 +132,7 @@ def test_a_shard_names_its_url_critically(hierarchy: Hierarchy) -> None:
 
 def test_the_shards_url_is_the_one_in_the_certificates(hierarchy: Hierarchy) -> None:
     """RFC 5280 6.3.3 (b) (2): otherwise the list does not cover the certificate."""
-    leaf = hierarchy.issue(hierarchy.contents(Kind.AGENT))
+    leaf = hierarchy.issue(replace(hierarchy.contents(Kind.AGENT), crl=1))
     [point] = leaf.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
     shard = x509.load_der_x509_crl(listed(hierarchy, []))
     assert shard.extensions.get_extension_for_class(x509.IssuingDistributionPoint).value.full_name == point.full_name

@@ -21,7 +21,7 @@ from ca.refusals import Reason, Refused
 from tests.ca.pki.specimens import NOW, POINTERS, Hierarchy, serial, uri
 
 NEXT = NOW + timedelta(hours=1)
-SHARD, FULL = Scope(1, POINTERS.crl), Scope()
+SHARD, FULL = Scope(1, POINTERS.list(1)), Scope()
 REVOKED = x509.ReasonFlags.superseded
 
 
@@ -51,7 +51,7 @@ def entry(number: int, *extensions: x509.ExtensionType, critical: bool = False) 
     return builder.build()
 
 
-def point(url: str = POINTERS.crl, **flags: bool) -> x509.IssuingDistributionPoint:
+def point(url: str = POINTERS.list(1), **flags: bool) -> x509.IssuingDistributionPoint:
     return x509.IssuingDistributionPoint(
         full_name=[uri(url)],
         relative_name=None,
@@ -90,7 +90,7 @@ MUTATIONS: list[tuple[str, str, Callable[[Hierarchy], ToBeSigned]]] = [
     ("_number", "critical", lambda h: raw_crl(h, aki(h), (x509.CRLNumber(7), True), POINT)),
     ("_authority_key_identifier", "none", lambda h: raw_crl(h, NUMBER, POINT)),
     ("_authority_key_identifier", "another key's", lambda h: raw_crl(h, FOREIGN, NUMBER, POINT)),
-    ("_distribution_point", "another shard", lambda h: crl_of(h, Scope(2, "http://status.example/crl/i/2.crl"))),
+    ("_distribution_point", "another shard", lambda h: crl_of(h, Scope(2, POINTERS.list(2)))),
     ("_distribution_point", "none", lambda h: crl_of(h, FULL)),
     ("_distribution_point", "not critical", lambda h: raw_crl(h, aki(h), NUMBER, (point(), False))),
     ("_distribution_point", "CAs only", lambda h: raw_crl(h, aki(h), NUMBER, (point(cas=True), True))),

@@ -14,7 +14,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 
 from ca.identifiers import Serial
 from ca.pki import certificate, lint, signed
-from ca.pki.certificate import Contents, Holder, Issuer
+from ca.pki.certificate import NO_REV_AVAIL, Contents, Holder, Issuer
 from ca.pki.keys import PublicKey
 from ca.pki.lint import CERTIFICATE_RULES, Linted
 from ca.pki.profile import Kind, Validity
@@ -23,6 +23,7 @@ from ca.refusals import Reason, Refused
 from tests.ca.pki.specimens import NOW, SUBJECT, Hierarchy, serial, uri
 
 POLICY = x509.CertificatePolicies([x509.PolicyInformation(x509.ObjectIdentifier("2.5.29.32.0"), None)])
+FRESHEST = x509.FreshestCRL([x509.DistributionPoint([uri("http://x")], None, None, None)])
 CONSTRAINTS = x509.NameConstraints([x509.UniformResourceIdentifier("agents.example")], None)
 
 
@@ -45,9 +46,9 @@ class Case:
         return lint.lint_certificate(self.to_be_signed, self.contents, self.serial, self.issuer, self.now)
 
 
-def sound(hierarchy: Hierarchy, kind: Kind = Kind.AGENT, key: PublicKey | None = None) -> Case:
+def sound(hierarchy: Hierarchy, kind: Kind = Kind.AGENT, key: PublicKey | None = None, crl: int | None = 0) -> Case:
     """A case that breaks no rule."""
-    contents = hierarchy.contents(kind, key)
+    contents = replace(hierarchy.contents(kind, key), crl=crl)
     issuer = {Kind.ROOT: None, Kind.ISSUING: hierarchy.root}.get(kind, hierarchy.issuer)
     return Case(certificate.to_be_signed(contents, serial(), issuer), contents, serial(), issuer)
 
@@ -65,10 +66,9 @@ def rebuilt(case: Case, *, without: type[x509.ExtensionType] | None = None, **ch
         .not_valid_before(changes.get("not_before", parsed.not_valid_before_utc))
         .not_valid_after(changes.get("not_after", parsed.not_valid_after_utc))
     )
-    for extension in parsed.extensions:
-        if type(extension.value) is not without:
-            value, critical = replaced.get(type(extension.value), (extension.value, extension.critical))
-            builder = builder.add_extension(value, critical)
+    for value, critical in changes.get("only", [(each.value, each.critical) for each in parsed.extensions]):
+        if type(value) is not without:
+            builder = builder.add_extension(*replaced.get(type(value), (value, critical)))
     for value, critical in changes.get("added", ()):
         builder = builder.add_extension(value, critical)
     signer = case.issuer.public_key if case.issuer else case.contents.holder.public_key
@@ -124,6 +124,24 @@ def access(*methods: x509.ObjectIdentifier) -> dict[type, tuple[x509.ExtensionTy
     return {x509.AuthorityInformationAccess: (value, False)}
 
 
+def point(url: str) -> x509.CRLDistributionPoints:
+    return x509.CRLDistributionPoints([x509.DistributionPoint([uri(url)], None, None, None)])
+
+
+def with_no_revocation(
+    hierarchy: Hierarchy, value: bytes = NO_REV_AVAIL.value, critical: bool = False, times: int = 1
+) -> Case:
+    """A sound one but for noRevAvail itself: another value, critical, or not there."""
+    case = sound(hierarchy, crl=None)
+    parsed = x509.load_der_x509_certificate(signed.assemble(case.to_be_signed, b"\x00"))
+    others = [(one.value, one.critical) for one in parsed.extensions if one.value != NO_REV_AVAIL]
+    return rebuilt(case, only=[*others, *[(x509.UnrecognizedExtension(NO_REV_AVAIL.oid, value), critical)] * times])
+
+
+def without_no_revocation(hierarchy: Hierarchy) -> Case:
+    return with_no_revocation(hierarchy, times=0)
+
+
 def private(octets: int = 2, last: str = "1") -> x509.UnrecognizedExtension:
     return x509.UnrecognizedExtension(x509.ObjectIdentifier(f"1.3.6.1.4.1.32473.1.{last}"), bytes(octets))
 
@@ -160,6 +178,11 @@ def san_of(hierarchy: Hierarchy, *names: x509.GeneralName) -> Case:
 def changed(kind: Kind = Kind.AGENT, **changes: Any) -> Callable[[Hierarchy], Case]:
     """A certificate of this kind, sound but for these changes."""
     return lambda hierarchy: rebuilt(sound(hierarchy, kind), **changes)
+
+
+def brief(**changes: Any) -> Callable[[Hierarchy], Case]:
+    """An agent's certificate with noRevAvail, sound but for these changes."""
+    return lambda hierarchy: rebuilt(sound(hierarchy, crl=None), **changes)
 
 
 def signing(kind: Kind = Kind.AGENT, **flags: bool) -> Callable[[Hierarchy], Case]:
@@ -246,6 +269,31 @@ MUTATIONS: list[tuple[str, str, Callable[[Hierarchy], Case]]] = [
     ("_status_is_reachable", "no CRL", changed(without=x509.CRLDistributionPoints)),
     ("_status_is_reachable", "no AIA", changed(without=x509.AuthorityInformationAccess)),
     ("_status_is_reachable", "no OCSP", changed(extensions=access(AuthorityInformationAccessOID.CA_ISSUERS))),
+    ("_status_is_reachable", "another list", lambda h: replace(sound(h, crl=2), contents=sound(h, crl=3).contents)),
+    (
+        "_status_is_reachable",
+        "a shard instead of the full list",
+        lambda h: replace(sound(h, crl=1), contents=sound(h, crl=0).contents),
+    ),
+    (
+        "_status_is_reachable",
+        "noRevAvail and a list",
+        brief(added=[(point("http://status.example/crl/i.crl"), False)]),
+    ),
+    (
+        "_status_is_reachable",
+        "noRevAvail and OCSP",
+        brief(extensions=access(AuthorityInformationAccessOID.CA_ISSUERS, AuthorityInformationAccessOID.OCSP)),
+    ),
+    ("_no_revocation_available", "beside pointers", changed(added=[(NO_REV_AVAIL, False)])),
+    ("_no_revocation_available", "neither it nor pointers", without_no_revocation),
+    ("_no_revocation_available", "not a NULL", lambda h: with_no_revocation(h, b"\x04\x00")),
+    ("_no_revocation_available", "a CA's", lambda h: sound(h, Kind.ISSUING, crl=None)),
+    ("_no_revocation_available", "a root's", lambda h: sound(h, Kind.ROOT, crl=None)),
+    ("_no_revocation_available", "an operator's", lambda h: sound(h, Kind.OPERATOR, crl=None)),
+    ("_no_revocation_available", "a responder's", lambda h: sound(h, Kind.RESPONDER, crl=None)),
+    ("_critical_flags", "critical noRevAvail", lambda h: with_no_revocation(h, critical=True)),
+    ("_nothing_else", "a delta beside noRevAvail", brief(added=[(FRESHEST, False)])),
     ("_nothing_else", "not to be asked about", changed(added=[(x509.OCSPNoCheck(), False)])),
     ("_nothing_else", "a responder to be asked about", changed(Kind.RESPONDER, without=x509.OCSPNoCheck)),
     ("_nothing_else", "a policy", changed(added=[(POLICY, False)])),
@@ -277,6 +325,11 @@ MUTATIONS: list[tuple[str, str, Callable[[Hierarchy], Case]]] = [
     ("_private_extensions", "absent", changed(without=x509.UnrecognizedExtension)),
     ("_private_extensions", "larger than 1 KiB", lambda h: with_private(h, private(1025))),
 ]
+
+
+@pytest.mark.parametrize("crl", [None, 0, 1, 1024])
+def test_with_every_list_or_none_it_passes(hierarchy: Hierarchy, crl: int | None) -> None:
+    assert sound(hierarchy, crl=crl).broken() == []
 
 
 @pytest.mark.parametrize("kind", Kind)

@@ -74,6 +74,15 @@ def test_validity_counts_its_last_second() -> None:
     assert valid.not_after == NOW + timedelta(seconds=899)
 
 
+@given(MOMENTS, st.integers(2, 10**6).map(lambda seconds: timedelta(seconds=seconds)))
+def test_what_was_granted_is_how_long_it_holds(now: datetime, lifetime: timedelta) -> None:
+    assert profile.validity(now, lifetime).lifetime == lifetime
+
+
+def test_an_end_that_comes_sooner_shortens_it() -> None:
+    assert profile.validity(NOW, timedelta(hours=1), NOW + timedelta(seconds=89)).lifetime == timedelta(seconds=90)
+
+
 @pytest.mark.parametrize(
     ("lifetime", "end"),
     [
