@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from ca.authority.authority import Authority, Names, alone
+from ca.authority.publisher import Publisher
 from ca.authority.replica import Replica
 from ca.config import Misconfigured, Settings
 from ca.hsm import Signer
@@ -68,6 +69,11 @@ def replica(database: Database) -> Replica:
     return Replica(database, clock, secrets.token_hex(16))
 
 
+def publisher(made: Authority) -> Publisher:
+    """This process among those that may publish the lists."""
+    return Publisher(made, secrets.token_hex(16))
+
+
 def authority(
     settings: Settings,
     database: Database,
@@ -92,6 +98,7 @@ def authority(
         ),
         crl_lifetime=settings.status.crl_lifetime,
         crl_shards=settings.status.crl_shards,
+        alone_up_to=settings.revocation.alone_up_to,
         public_url=settings.public_url,
         status_url=settings.status_url,
         rsa_allowed=certificates.rsa,

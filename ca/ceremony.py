@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ca import assembly
-from ca.authority import hierarchy, infrastructure, operators, publish
+from ca.authority import hierarchy, infrastructure, operators
 from ca.authority.authority import Authority
 from ca.authority.hierarchy import Foundation
 from ca.authority.issuance import Issued
@@ -66,7 +66,7 @@ async def hold(settings: Settings) -> Issuer:
         try:
             await _responder(authority, settings.pkcs11.key_kind)
             await _admin(settings, authority)
-            await publish.publish(authority)
+            await assembly.publisher(authority).publish()
         finally:
             authority.close()
         return root

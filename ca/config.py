@@ -97,6 +97,12 @@ class Certificates(_Section):
         return self
 
 
+class Revocation(_Section):
+    """`alone_up_to`: how many certificates one operator may revoke by one call. For more a second one must confirm."""
+
+    alone_up_to: int | None = Field(default=None, ge=0)
+
+
 class Status(_Section):
     """What the status service says, and for how long.
 
@@ -132,6 +138,7 @@ class Settings(BaseSettings):
     oid_arc: str = DOCUMENTATION_ARC
     pkcs11: Pkcs11 = Pkcs11()
     certificates: Certificates = Certificates()
+    revocation: Revocation = Revocation()
     status: Status = Status()
 
     @classmethod

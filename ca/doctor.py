@@ -25,7 +25,7 @@ from ca.judges.samples import Sample
 from ca.pki.certificate import Issuer
 from ca.pki.profile import Kind
 from ca.refusals import Refused
-from ca.store import certificates, durability, issuers, schema
+from ca.store import certificates, crls, durability, schema
 from ca.store.transaction import Database
 
 _MARKS = {"ok": "✓", "warning": "!", "wrong": "✗"}
@@ -147,7 +147,7 @@ def _responder(database: Database, issuer: Issuer) -> Finding:
 def _crls(database: Database) -> Finding:
     now = assembly.clock()
     with database.read() as connection:
-        published = issuers.published(connection)
+        published = crls.headings(connection)
     late = [f"{crl.issuer}/{crl.shard}" for crl in published if crl.next_update <= now]
     if late or not published:
         what = f"These CRLs have ended: {', '.join(late)}." if late else "No CRL was published."

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from ca import assembly, listening, logs, workers
 from ca.authority import hierarchy, infrastructure, issuance
 from ca.authority.authority import Authority
-from ca.authority.publish import publish
+from ca.authority.publisher import Publisher
 from ca.authority.replica import Replica
 from ca.authority.upkeep import Upkeep
 from ca.config import Misconfigured, Settings, split_listener
@@ -92,8 +92,9 @@ async def _run(settings: Settings, authority: Authority, replica: Replica, life:
     await asyncio.wrap_future(authority.database.write(lambda _connection: None))
     await _recover(authority, replica)
     await replica.keep()
+    publisher = assembly.publisher(authority)
     # A revocation may have been answered a moment before a crash: it is in the lists before anyone asks again.
-    await publish(authority)
+    await publisher.keep()
     tls = Tls(settings, authority)
     await tls.renew()
     upkeep = Upkeep(
@@ -105,7 +106,7 @@ async def _run(settings: Settings, authority: Authority, replica: Replica, life:
             lambda: infrastructure.renew_responder(authority),
         ),
     )
-    app = build(authority, upkeep.wake, _lifespan(upkeep))
+    app = build(authority, publisher, _lifespan(publisher, upkeep))
     try:
         listener = listening.listener(*split_listener(settings.listen), shared=settings.workers > 1)
     except OSError as error:
@@ -125,7 +126,11 @@ async def _run(settings: Settings, authority: Authority, replica: Replica, life:
     _log.info("serving", url=settings.public_url)
     server = listening.PatientServer(config)
     life.begins(server)
-    await server.serve([listener])
+    try:
+        await server.serve([listener])
+    finally:
+        with suppress(Refused):  # without the database: its lease lapses
+            await publisher.leave()
 
 
 async def _recover(authority: Authority, replica: Replica) -> None:
@@ -135,14 +140,14 @@ async def _recover(authority: Authority, replica: Replica) -> None:
         _log.warning("recovered", serials=[str(one.intent.serial) for one in finished])
 
 
-def _lifespan(upkeep: Upkeep) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(*parts: Publisher | Upkeep) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        running = asyncio.create_task(upkeep.run())
+        running = [asyncio.create_task(part.run()) for part in parts]
         yield
-        running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
     return lifespan
 

@@ -36,7 +36,7 @@ class Authority:
 
     New certificates name one of the lists 1 to `crl_shards` of the issuing CA, or the full list when that is 0.
     All its certificates are made on its `line`. `replica` gives the first octet of serials, inside the
-    transaction that stores them.
+    transaction that stores them. `alone_up_to` is how many certificates one operator may revoke by one call.
     """
 
     database: Database
@@ -53,6 +53,7 @@ class Authority:
     clock: Callable[[], datetime]
     random: Callable[[int], bytes]
     known_keys: Container[PublicKey] = NO_LIST
+    alone_up_to: int | None = None
     replica: Callable[[Connection], int] = alone
     line: Line = field(init=False, repr=False, compare=False)
 

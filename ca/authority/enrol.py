@@ -21,7 +21,7 @@ from ca.policy import ceiling
 from ca.policy.ceiling import Agent, Asked, Grant, Task
 from ca.proofs import token
 from ca.refusals import Reason, Refused
-from ca.store import agents, blocked_keys, idempotency, issuers, tasks, tokens
+from ca.store import agents, blocked_keys, crls, idempotency, tasks, tokens
 from ca.store.audit import Entry
 from ca.store.idempotency import Answered
 from ca.store.tokens import TokenRecord
@@ -162,7 +162,7 @@ def _contents(
         ),
         validity=validity,
         private=tuple(private_extension(authority.names.oid_arc, extension) for extension in private),
-        crl=None if validity.lifetime <= authority.lifetimes.no_revocation_under else issuers.FULL,
+        crl=None if validity.lifetime <= authority.lifetimes.no_revocation_under else crls.FULL,
     )
 
 

@@ -20,7 +20,7 @@ from ca.pki.certificate import Contents, Holder, Issuer, Pointers
 from ca.pki.keys import PublicKey
 from ca.pki.profile import Kind
 from ca.refusals import Reason, Refused
-from ca.store import audit, certificates, issuers
+from ca.store import audit, certificates, crls, issuers
 from ca.store.audit import Entry
 from ca.store.certificates import Intent, Result
 from ca.store.issuers import IssuerRecord
@@ -137,7 +137,7 @@ def _make(
         key=keys.thumbprint(contents.holder.public_key),
         not_before=contents.validity.not_before,
         not_after=contents.validity.not_after,
-        crl_shard=issuers.FULL,
+        crl_shard=crls.FULL,
         to_be_signed=to_be_signed,
         created_at=now,
     )

@@ -31,7 +31,7 @@ from ca.pki.lint import Linted
 from ca.pki.profile import PROFILES, Kind, Validity
 from ca.pki.stored_lint import Stored, lint_stored
 from ca.refusals import Reason, Refused
-from ca.store import audit, certificates, idempotency, issuers, tokens
+from ca.store import audit, certificates, crls, idempotency, tokens
 from ca.store.audit import Entry
 from ca.store.certificates import Intent, Result
 from ca.store.idempotency import Answered
@@ -260,7 +260,7 @@ def _draft(
         key=key,
         not_before=contents.validity.not_before,
         not_after=contents.validity.not_after,
-        crl_shard=contents.crl or issuers.FULL,
+        crl_shard=contents.crl or crls.FULL,
         to_be_signed=linted.to_be_signed,
         created_at=now,
     )

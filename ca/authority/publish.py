@@ -1,84 +1,108 @@
-"""Revocations to published CRLs.
+"""The order in which a CRL is published.
 
-The number is taken, and committed, before the signature: a crash wastes a number and never uses
-one twice. A list replaces only an older one, so of two writers the newer wins.
+    step                        persisted                       if we die after it
+    1 number (transaction)      the number, taken               it is wasted, and never used twice
+    2 draft, lint, sign, verify nothing                         as after 1
+    3 put (transaction)         the list, in the place of the   the list is published
+                                one before it
+
+Both transactions fail once the lease is another's, and the third step changes nothing where a newer
+list is there: of two writers the newer wins. Shards come first and the full list last (`ca.authority.lists`).
 """
 
 from __future__ import annotations
 
 from asyncio import to_thread, wrap_future
-from datetime import datetime, timedelta
+from collections.abc import Collection, Sequence
+from functools import partial
 
+from cryptography import x509
+
+from ca.authority import lists
 from ca.authority.authority import Authority
-from ca.pki import crl, signed
+from ca.authority.lists import Draft
+from ca.pki import signed
 from ca.pki.certificate import Issuer
-from ca.pki.crl import Scope
-from ca.pki.crl_lint import Wanted, lint_crl
-from ca.pki.lint import Linted
 from ca.refusals import Reason, Refused
-from ca.store import issuers, revocations
-from ca.store.issuers import PublishedCrl
+from ca.store import crls, leases, revocations
+from ca.store.crls import FULL, Heading, PublishedCrl
+from ca.store.leases import Lease
 from ca.store.transaction import Connection
 
-GRACE = timedelta(hours=1)
-"""How long after its expiry, and one CRL more, a certificate stays listed (RFC 5280 3.3)."""
 
+async def publish(authority: Authority, lease: Lease, issuer: Issuer, numbers: Collection[int]) -> list[Heading]:
+    """Makes these lists of an issuer, the full one with its delta; those that are in force then.
 
-def lists(authority: Authority) -> list[tuple[Issuer, Scope]]:
-    """The lists of this authority: the root's, and of the issuing CA the full one and its shards."""
-    pointers = authority.issuer.pointers
-    shards = [Scope(number, pointers.list(number)) for number in range(1, authority.crl_shards + 1)]
-    return [(authority.root, Scope()), *((authority.issuer, scope) for scope in (Scope(), *shards))]
-
-
-async def publish(authority: Authority) -> list[PublishedCrl]:
-    """Signs and publishes every CRL of this authority anew.
-
-    Raises `Refused` when the signer or the database cannot; what was published stays in force.
+    Raises `Refused`: UNAVAILABLE when the signer or the database cannot, CONFLICT when the lease is lost,
+    LINT_FAILED when a list is not what it must be: then the others are published all the same. What was
+    published stays in force.
     """
-    return [await _publish(authority, issuer, scope) for issuer, scope in lists(authority)]
+    with authority.database.read() as connection:
+        revision = revocations.revision(connection, issuer.id)
+    published: list[Heading] = []
+    unfit: list[Refused] = []
+    for number in sorted(numbers, key=lambda number: (number == FULL, number)):
+        try:
+            # Beside a shard that could not be made the full list stands for no revision: all is tried again.
+            published += await _publish(authority, lease, issuer, number, 0 if unfit else revision)
+        except Refused as refusal:
+            if refusal.reason is not Reason.LINT_FAILED:
+                raise
+            unfit.append(refusal)
+    if unfit:
+        raise unfit[0]
+    return published
 
 
-async def _publish(authority: Authority, issuer: Issuer, scope: Scope) -> PublishedCrl:
-    number = await wrap_future(
-        authority.database.write(lambda connection: issuers.take_crl_number(connection, issuer.id))
-    )
-    drafted = await _sign(authority, issuer, scope, number)
-    return await wrap_future(authority.database.write(lambda connection: _put(connection, drafted)))
+async def _publish(
+    authority: Authority, lease: Lease, issuer: Issuer, list_number: int, revision: int
+) -> list[Heading]:
+    taken = await wrap_future(authority.database.write(partial(_take_number, authority, lease, issuer)))
+    drafts = await to_thread(lists.drafts, authority, issuer, taken, list_number, revision)
+    messages = [draft.linted.to_be_signed.tbs for draft in drafts]
+    signatures = await wrap_future(authority.signer.sign(issuer.public_key, messages))
+    made = await to_thread(_sealed, authority, issuer, drafts, signatures)
+    return await wrap_future(authority.database.write(partial(_put, lease, made)))
 
 
-def _put(connection: Connection, drafted: PublishedCrl) -> PublishedCrl:
-    """The list in force afterwards: ours, unless a newer one is there."""
-    if issuers.publish(connection, drafted):
-        return drafted
-    return issuers.crl(connection, drafted.issuer, drafted.shard) or drafted
+def _take_number(authority: Authority, lease: Lease, issuer: Issuer, connection: Connection) -> int:
+    """At least the milliseconds since 1970: what a restored backup has forgotten was smaller."""
+    _check(connection, lease)
+    return crls.take_number(connection, issuer.id, int(authority.clock().timestamp() * 1000))
 
 
-async def _sign(authority: Authority, issuer: Issuer, scope: Scope, number: int) -> PublishedCrl:
-    this_update = authority.clock().replace(microsecond=0)
-    next_update = this_update + authority.crl_lifetime
-    linted = await to_thread(_draft, authority, issuer, scope, number, this_update, next_update)
-    signatures = await wrap_future(authority.signer.sign(issuer.public_key, [linted.to_be_signed.tbs]))
+def _sealed(
+    authority: Authority, issuer: Issuer, drafts: Sequence[Draft], signatures: Sequence[bytes]
+) -> list[PublishedCrl]:
     try:
-        [signature] = signatures
-        der = signed.seal(linted.to_be_signed, signature, issuer.public_key)
+        return [
+            _published(draft, signed.seal(draft.linted.to_be_signed, signature, issuer.public_key))
+            for draft, signature in zip(drafts, signatures, strict=True)
+        ]
     except (signed.InvalidSignature, ValueError) as error:
+        number = drafts[0].heading.number
         authority.signer.distrust(issuer.public_key, f"It returned a wrong signature over CRL {number}.")
         raise Refused(Reason.UNAVAILABLE, "The signer returned a signature that does not verify.") from error
-    return PublishedCrl(issuer.id, scope.shard, number, this_update, next_update, der)
 
 
-def _draft(
-    authority: Authority, issuer: Issuer, scope: Scope, number: int, this_update: datetime, next_update: datetime
-) -> Linted:
-    with authority.database.read() as connection:
-        revoked = revocations.entries(connection, issuer.id, scope.shard, this_update - GRACE - authority.crl_lifetime)
-    to_be_signed = crl.to_be_signed(
-        issuer,
-        (crl.entry(one.serial, one.revoked_at, one.reason) for one in revoked),
-        number=number,
-        this_update=this_update,
-        next_update=next_update,
-        scope=scope,
-    )
-    return lint_crl(to_be_signed, Wanted(issuer, number, this_update, next_update, scope))
+def _published(draft: Draft, der: bytes) -> PublishedCrl:
+    """As everybody will read it: the bytes that were linted, and no others. Raises `ValueError`."""
+    if x509.load_der_x509_crl(der).tbs_certlist_bytes != draft.linted.to_be_signed.tbs:
+        raise ValueError("another list than the one that was drafted")
+    one = draft.heading
+    times = (one.this_update, one.next_update)
+    return PublishedCrl(one.issuer, one.shard, one.number, *times, one.revision, one.entries, one.base, der)
+
+
+def _put(lease: Lease, made: Sequence[PublishedCrl], connection: Connection) -> list[Heading]:
+    """What is in force afterwards: ours, unless a newer one is there."""
+    _check(connection, lease)
+    for one in made:
+        crls.put(connection, one)
+    written = {one.shard for one in made}
+    return [one for one in crls.headings(connection, made[0].issuer) if one.shard in written]
+
+
+def _check(connection: Connection, lease: Lease) -> None:
+    if not leases.holds(connection, lease):
+        raise Refused(Reason.CONFLICT, "Another replica publishes the lists now.")

@@ -1,6 +1,6 @@
 """Revocation: which certificates, for what reason, in one transaction; a dry run stops before it.
 
-The commit is the revocation. The CRL follows at once, and the status service reads the same rows.
+The commit is the revocation. The lists follow at once, and the status service reads the same rows.
 
 `keyCompromise` is said of a key, however the certificates were named: their keys are blocked in the
 same transaction, and whatever else is live for one of these keys is revoked with them.
@@ -9,18 +9,20 @@ same transaction, and whatever else is live for one of these keys is revoked wit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from cryptography import x509
 
 from ca.authority.authority import Authority
 from ca.identifiers import Serial, Thumbprint
 from ca.refusals import Reason, Refused
-from ca.store import audit, blocked_keys, certificates, revocations
+from ca.store import audit, blocked_keys, certificates, filters, revocations
 from ca.store.audit import Entry
-from ca.store.blocked_keys import BlockedKey
-from ca.store.certificates import Filter, Standing
+from ca.store.blocked_keys import Blocking
+from ca.store.certificates import Standing
+from ca.store.filters import Filter
 from ca.store.transaction import Connection
 
 REASONS = {
@@ -36,11 +38,15 @@ REASONS = {
 }
 """What an end entity can be revoked for (RFC 5280 5.3.1). CA and AA reasons, 7 and removeFromCRL are never."""
 
+SHOWN = 1000
+"""Certificates and keys that an answer names; it counts all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """What was revoked and which keys were blocked now, or would be."""
+    """What was revoked and which keys were blocked now, or would be: how many, and the oldest of them."""
 
+    count: int
     certificates: list[Standing]
     blocked_keys: list[Thumbprint]
     dry_run: bool
@@ -48,16 +54,23 @@ class Revoked:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Why, by whom and when: what every row and entry of one revocation says."""
+    """Whose certificates, why, by whom and when: what every row and entry of one revocation says."""
 
+    issuer: str
     reason: x509.ReasonFlags
     actor: str
     now: datetime
+    detail: dict[str, Any] = field(default_factory=dict)
 
     @property
     def blocks(self) -> bool:
         """Whether the keys are never to be certified again."""
         return self.reason is x509.ReasonFlags.key_compromise
+
+
+def order_of(authority: Authority, reason: x509.ReasonFlags, actor: str) -> Order:
+    """An order of this moment."""
+    return Order(authority.issuer.id, reason, actor, authority.clock())
 
 
 def reason_of(name: str) -> x509.ReasonFlags:
@@ -68,26 +81,22 @@ def reason_of(name: str) -> x509.ReasonFlags:
 
 
 def revoke_serial(authority: Authority, serial: Serial, reason: x509.ReasonFlags, actor: str) -> Standing:
-    """Revokes one certificate; one that was revoked before keeps its date and reason.
+    """Revokes one certificate; one that was revoked before keeps its date and reason, one on hold is revoked for good.
 
     Raises `Refused`: NOT_FOUND for an unknown or a CA's serial, CONFLICT for an expired one.
     """
 
     def act(connection: Connection) -> Standing:
-        order = Order(reason, actor, authority.clock())
+        order = order_of(authority, reason, actor)
         _prepare(connection, order)
-        record = certificates.standing(connection, serial)
-        if record is None or not may_be_revoked(record):
-            raise unknown()
+        record = require(connection, serial)
         if record.state(order.now) == "expired":
             raise Refused(
                 Reason.CONFLICT,
                 "This certificate has expired and is refused everywhere; a compromised key is revoked by the key.",
             )
-        _carry_out(connection, [record], [record.intent.key], order)
-        revoked = certificates.standing(connection, serial)
-        assert revoked is not None  # noqa: S101 (it was read a moment ago, in this transaction)
-        return revoked
+        _carry_out(connection, Filter(serial=serial), [record.intent.key], order)
+        return require(connection, serial)
 
     return authority.database.write(act).result()
 
@@ -102,12 +111,12 @@ def revoke_many(
     """
     if dry_run:
         with authority.database.read() as connection:
-            _check_not_own(connection, wanted)
-            return _planned(connection, wanted, Order(reason, actor, authority.clock()))
+            check_not_own(connection, wanted)
+            return _planned(connection, wanted, order_of(authority, reason, actor))
 
     def act(connection: Connection) -> Revoked:
-        _check_not_own(connection, wanted)
-        return revoke_within(connection, wanted, Order(reason, actor, authority.clock()))
+        check_not_own(connection, wanted)
+        return revoke_within(connection, wanted, order_of(authority, reason, actor))
 
     return authority.database.write(act).result()
 
@@ -115,8 +124,13 @@ def revoke_many(
 def revoke_within(connection: Connection, wanted: Filter, order: Order) -> Revoked:
     """Revokes every live certificate of a filter inside the caller's transaction."""
     _prepare(connection, order)
-    records = _revocable(connection, wanted, order.now)
-    return _carry_out(connection, records, _keys(wanted, records), order)
+    return _carry_out(connection, wanted, [wanted.key] if wanted.key else [], order)
+
+
+def count(connection: Connection, wanted: Filter, now: datetime) -> int:
+    """How many certificates a filter would revoke, without those that share their keys."""
+    revocable = filters.revocable(now, holds=True)
+    return certificates.count(connection, filters.narrowed(wanted, now) & revocable)
 
 
 def unknown() -> Refused:
@@ -124,16 +138,16 @@ def unknown() -> Refused:
     return Refused(Reason.NOT_FOUND, "There is no certificate with this serial.")
 
 
-def may_be_revoked(record: Standing) -> bool:
-    """The authority's own CAs and responder are not revoked by an operator's call."""
-    return record.intent.kind in ("agent", "operator", "server")
+def require(connection: Connection, serial: Serial) -> Standing:
+    """What became of a serial. Raises `Refused(NOT_FOUND)`, also for the authority's own CAs and responder."""
+    record = certificates.standing(connection, serial)
+    if record is None or record.intent.kind not in filters.REVOCABLE_KINDS:
+        raise unknown()
+    return record
 
 
-def _revocable(connection: Connection, wanted: Filter, now: datetime) -> list[Standing]:
-    return [record for record in certificates.revocable(connection, wanted, now) if may_be_revoked(record)]
-
-
-def _check_not_own(connection: Connection, wanted: Filter) -> None:
+def check_not_own(connection: Connection, wanted: Filter) -> None:
+    """Raises `Refused(CONFLICT)` for a key of the authority itself."""
     if wanted.key is not None and blocked_keys.own(connection, [wanted.key]):
         raise Refused(
             Reason.CONFLICT,
@@ -147,62 +161,54 @@ def _prepare(connection: Connection, order: Order) -> None:
         blocked_keys.keep_still(connection)
 
 
-def _keys(wanted: Filter, records: Sequence[Standing]) -> list[Thumbprint]:
-    """The keys that a compromise is said of, each once."""
-    return list(dict.fromkeys([*([wanted.key] if wanted.key else []), *(record.intent.key for record in records)]))
-
-
 def _planned(connection: Connection, wanted: Filter, order: Order) -> Revoked:
-    records = _revocable(connection, wanted, order.now)
-    keys = _keys(wanted, records) if order.blocks else []
+    named = filters.narrowed(wanted, order.now)
+    revocable = filters.revocable(order.now, holds=True)
+    keys = [wanted.key] if wanted.key and order.blocks else []
+    everything = filters.with_sharing(named, keys, order.now) if order.blocks else named & revocable
+    shown = certificates.some(connection, everything, SHOWN)
+    if order.blocks:
+        keys += [record.intent.key for record in shown]
     known = blocked_keys.blocked(connection, keys)
-    everything = [*records, *_sharing(connection, keys, records, order)]
-    return Revoked(everything, [key for key in keys if key not in known], dry_run=True)
+    fresh = [key for key in dict.fromkeys(keys) if key not in known]
+    return Revoked(certificates.count(connection, everything), shown, fresh, dry_run=True)
 
 
-def _sharing(
-    connection: Connection, keys: Sequence[Thumbprint], records: Sequence[Standing], order: Order
-) -> list[Standing]:
-    """What else is live for these keys."""
-    named = {record.intent.serial for record in records}
-    others = [serial for serial in blocked_keys.live_serials(connection, keys, order.now) if serial not in named]
-    standings = [certificates.standing(connection, serial) for serial in others]
-    return [record for record in standings if record is not None and may_be_revoked(record)]
-
-
-def _carry_out(
-    connection: Connection, records: Sequence[Standing], keys: Sequence[Thumbprint], order: Order
-) -> Revoked:
-    if not order.blocks:
-        keys = []
-    fresh = [record for record in records if record.revoked_at is None]
-    fresh += _sharing(connection, keys, records, order)
-    revocations.add(connection, [record.intent for record in fresh], order.now, order.reason)
-    audit.append(connection, *[_revoked_entry(record, order) for record in fresh])
-    blocked = [key for key in keys if _block(connection, key, order)]
-    audit.append(connection, *[_blocked_entry(key, order) for key in blocked])
-    return Revoked(fresh, blocked, dry_run=False)
-
-
-def _block(connection: Connection, key: Thumbprint, order: Order) -> bool:
-    return blocked_keys.block(connection, BlockedKey(key, order.reason, order.now, order.actor))
-
-
-def _revoked_entry(record: Standing, order: Order) -> Entry:
-    intent = record.intent
-    return Entry(
-        at=order.now,
-        actor=order.actor,
-        action="certificate.revoke",
-        decision="granted",
-        tenant=intent.tenant,
-        agent=intent.holder,
-        task=intent.task,
-        serial=str(intent.serial),
-        detail={"reason": order.reason.value},
+def _carry_out(connection: Connection, wanted: Filter, keys: Sequence[Thumbprint], order: Order) -> Revoked:
+    """`keys` are those that a compromise is said of by name; the others are of what is revoked."""
+    named = filters.narrowed(wanted, order.now)
+    keys = list(keys) if order.blocks else []
+    if _is_done(connection, named, keys, order):
+        return Revoked(0, [], _block(connection, keys, order), dry_run=False)
+    act = revocations.begin(connection, order.issuer, order.now, order.reason)
+    revocations.revoke(connection, act, named)
+    if order.blocks:
+        revocations.revoke(connection, act, filters.of_keys(keys))
+        revocations.revoke_sharing(connection, act)
+    done = revocations.done_by(act)
+    audit.append_for_each(connection, _entry("certificate.revoke", order, {"reason": order.reason.value}), done)
+    if order.blocks:
+        keys = [*keys, *blocked_keys.of_revoked(connection, done)]
+    blocked = _block(connection, keys, order)
+    return Revoked(
+        revocations.count(connection, act), certificates.some(connection, done, SHOWN), blocked, dry_run=False
     )
 
 
-def _blocked_entry(key: Thumbprint, order: Order) -> Entry:
-    detail = {"key_sha256": key.hex, "reason": order.reason.value}
-    return Entry(order.now, order.actor, "key.block", "granted", detail=detail)
+def _is_done(connection: Connection, named: Any, keys: Sequence[Thumbprint], order: Order) -> bool:
+    """Whether nothing of it is left to be revoked: said twice, a revocation begins no new lists."""
+    revocable = filters.revocable(order.now, holds=True)
+    return not any(
+        certificates.some(connection, condition & revocable, 1) for condition in (named, filters.of_keys(keys))
+    )
+
+
+def _block(connection: Connection, keys: Sequence[Thumbprint], order: Order) -> list[Thumbprint]:
+    blocked = blocked_keys.block(connection, keys, Blocking(order.reason, order.now, order.actor))
+    details = [{"key_sha256": key.hex, "reason": order.reason.value} for key in blocked]
+    audit.append(connection, *[_entry("key.block", order, detail) for detail in details])
+    return blocked[:SHOWN]
+
+
+def _entry(action: str, order: Order, detail: dict[str, Any]) -> Entry:
+    return Entry(order.now, order.actor, action, "granted", detail=detail | order.detail)

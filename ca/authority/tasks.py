@@ -11,7 +11,7 @@ from cryptography import x509
 
 from ca.authority.agents import require as require_agent
 from ca.authority.authority import Authority
-from ca.authority.revoke import Order, revoke_within
+from ca.authority.revoke import Order, order_of, revoke_within
 from ca.identifiers import AgentId, TaskId, TenantId, Thumbprint
 from ca.pki.extensions import MAX_OCTETS, AgentTask
 from ca.policy.ceiling import Principal, Task, TaskState
@@ -19,7 +19,8 @@ from ca.policy.scope import Scope
 from ca.refusals import Reason, Refused
 from ca.store import audit, tasks
 from ca.store.audit import Entry
-from ca.store.certificates import Filter, Standing
+from ca.store.certificates import Standing
+from ca.store.filters import Filter
 from ca.store.tasks import TaskRecord
 from ca.store.transaction import Connection
 
@@ -77,7 +78,9 @@ def end(authority: Authority, tenant: TenantId, task: TaskId, state: TaskState, 
     Raises `Refused(NOT_FOUND)`.
     """
     return authority.database.write(
-        lambda connection: _end(connection, tenant, task, state, actor, authority.clock())
+        lambda connection: _end(
+            connection, tenant, task, state, order_of(authority, x509.ReasonFlags.cessation_of_operation, actor)
+        )
     ).result()
 
 
@@ -97,15 +100,13 @@ def require(connection: Connection, tenant: TenantId, task: TaskId) -> TaskRecor
     return record
 
 
-def _end(connection: Connection, tenant: TenantId, task: TaskId, state: TaskState, actor: str, now: datetime) -> Ended:
-    record = require(connection, tenant, task)
+def _end(connection: Connection, tenant: TenantId, task: TaskId, state: TaskState, order: Order) -> Ended:
+    record, now = require(connection, tenant, task), order.now
     if not tasks.end(connection, tenant, task, state, now):
         return Ended(record, [])
-    wanted = Filter(tenant=tenant, task=task)
-    order = Order(x509.ReasonFlags.cessation_of_operation, actor, now)
-    revoked = revoke_within(connection, wanted, order).certificates
+    revoked = revoke_within(connection, Filter(tenant=tenant, task=task), order).certificates
     ended = replace(record, task=replace(record.task, state=state), ended_at=now.replace(microsecond=0))
-    _audit(connection, ended, now, f"task.{state.value}", actor)
+    _audit(connection, ended, now, f"task.{state.value}", order.actor)
     return Ended(ended, revoked)
 
 

@@ -16,9 +16,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from ca.pki.profile import Kind
-from ca.store import certificates, issuers
-from ca.store.certificates import CertificateRecord, Filter
-from ca.store.issuers import FULL, IssuerRecord
+from ca.store import certificates, crls, issuers
+from ca.store.certificates import CertificateRecord
+from ca.store.crls import DELTA, FULL
+from ca.store.filters import Filter
+from ca.store.issuers import IssuerRecord
 from ca.store.transaction import Connection
 
 NAMES = (
@@ -68,11 +70,8 @@ def stored(connection: Connection, now: datetime) -> Iterator[Sample]:
         yield Sample(kind, Form.CERTIFICATE, _about(found), (der,))
         if found.intent.kind in (Kind.RESPONDER, Kind.AGENT):
             yield _chain(authorities[found.intent.issuer], kind, der)
-    for crl in issuers.published(connection):
-        kind = authorities[crl.issuer].kind
-        name = f"{kind.value}-crl" if crl.shard == FULL else f"{kind.value}-crl-shard"
-        form = Form.ROOT_CRL if kind is Kind.ROOT else Form.CRL
-        yield Sample(name, form, f"{crl.issuer}, number {crl.number}", (crl.der,))
+    for record in authorities.values():
+        yield from _lists(connection, record)
 
 
 def answered(connection: Connection, url: str, now: datetime) -> Iterator[Sample]:
@@ -101,6 +100,14 @@ def _questions(connection: Connection, state: str, now: datetime) -> Iterator[tu
         strong = _Builder().add_certificate(leaf, ca, hashes.SHA256())
         nonce = x509.OCSPNonce(os.urandom(32))
         yield plain, strong.add_extension(nonce, critical=False), f"of {record.intent.serial}"
+
+
+def _lists(connection: Connection, record: IssuerRecord) -> Iterator[Sample]:
+    """The full list, its delta, and of the shards, which are alike, the first."""
+    form = Form.ROOT_CRL if record.kind is Kind.ROOT else Form.CRL
+    for number, what in ((FULL, "crl"), (DELTA, "crl-delta"), (1, "crl-shard")):
+        if (crl := crls.find(connection, record.id, number)) is not None:
+            yield Sample(f"{record.kind.value}-{what}", form, f"{record.id}, number {crl.number}", (crl.der,))
 
 
 def _certificates(connection: Connection, now: datetime) -> Iterator[CertificateRecord]:

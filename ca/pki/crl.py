@@ -6,6 +6,7 @@ which makes 80,000 entries take 13 seconds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,15 @@ from ca.pki.certificate import Issuer
 from ca.pki.signed import ToBeSigned, draft
 
 _SEQUENCE = b"\x30"
+
+SERIAL_OCTETS = 19
+"""Of every serial of this authority (`Serial.assign`)."""
+
+_SERIAL_AT = 4
+# After the time stands the reason, or the next entry: their lengths tell them apart.
+_ENTRY = re.compile(
+    rb"\x30[\x24\x26\x32\x34]\x02\x13(.{19})(?:\x17\x0d.{13}|\x18\x0f.{15})(?:\x30\x0c.{12})?", re.DOTALL
+)
 
 
 @asn1.sequence
@@ -63,11 +73,34 @@ class Scope:
 
     A shard names its URL in a critical IssuingDistributionPoint (RFC 5280 5.2.5), so that one list
     cannot be passed off as another. The full list carries none: NSS refuses every certificate
-    whose CRL has one.
+    whose CRL has one. It may name the URL of its delta (`freshest`, 5.2.6). A delta says on which
+    full list it stands (`base`, that one's number, 5.2.4).
     """
 
-    shard: int = 0
     distribution_point: str | None = None
+    freshest: str | None = None
+    base: int | None = None
+
+    def extensions(self) -> list[tuple[x509.ExtensionType, bool]]:
+        """What says so in the list, each with whether it is critical."""
+        found: list[tuple[x509.ExtensionType, bool]] = []
+        if self.distribution_point is not None:
+            found.append((distribution_point(self.distribution_point), True))
+        if self.freshest is not None:
+            name = x509.UniformResourceIdentifier(self.freshest)
+            found.append((x509.FreshestCRL([x509.DistributionPoint([name], None, None, None)]), False))
+        if self.base is not None:
+            found.append((x509.DeltaCRLIndicator(self.base), True))
+        return found
+
+
+def frame(revoked_at: datetime, reason: x509.ReasonFlags) -> tuple[bytes, bytes]:
+    """What stands before and after the serial in each entry of one act (RFC 5280 5.3).
+
+    Every serial of this authority has as many octets (`Serial.assign`).
+    """
+    before, _, after = entry(_ANY, revoked_at, reason).partition(_ANY.octets)
+    return before, after
 
 
 def entry(serial: Serial, revoked_at: datetime, reason: x509.ReasonFlags) -> bytes:
@@ -79,6 +112,9 @@ def entry(serial: Serial, revoked_at: datetime, reason: x509.ReasonFlags) -> byt
     moment = revoked_at.replace(microsecond=0)
     time = asn1.UTCTime(moment) if moment.year < 2050 else asn1.GeneralizedTime(moment)  # RFC 5280 5.1.2.6
     return asn1.encode_der(_Entry(serial=serial.number, revoked_at=time, extensions=extensions))
+
+
+_ANY = Serial.assign(0x7F, b"\xa5" * 18)
 
 
 def to_be_signed(
@@ -100,8 +136,8 @@ def to_be_signed(
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_identifier), critical=False)
         .add_extension(x509.CRLNumber(number), critical=False)
     )
-    if scope.distribution_point is not None:
-        builder = builder.add_extension(distribution_point(scope.distribution_point), critical=True)
+    for extension, critical in scope.extensions():
+        builder = builder.add_extension(extension, critical)
     empty = draft(builder, issuer.public_key)
     joined = b"".join(entries)
     # An empty revokedCertificates must be absent, not an empty SEQUENCE (5.1.2.6).
@@ -143,6 +179,23 @@ def parts(tbs: bytes) -> Parts:
     except ValueError:
         whole = asn1.decode_der(_TbsCertList, tbs)
         return Parts(whole.version, whole.algorithm, whole.issuer, _contents(asn1.encode_der(whole.entries)))
+
+
+def names(der: bytes, serials: bytes) -> bool:
+    """Whether entries of one length name these serials, in their order: each octet of all of them at once."""
+    count, rest = divmod(len(serials), SERIAL_OCTETS)
+    length, more = divmod(len(der), count) if count else (0, 0)
+    if rest or more or (len(der) and not count):
+        return False
+    return all(
+        der[_SERIAL_AT + octet :: length] == serials[octet::SERIAL_OCTETS]
+        for octet in range(SERIAL_OCTETS if count else 0)
+    )
+
+
+def serials(entries: bytes | None) -> set[bytes]:
+    """The serials of the entries of a list that was signed, however many."""
+    return set(_ENTRY.findall(entries or b""))
 
 
 def _contents(element: bytes) -> bytes:

@@ -25,10 +25,18 @@ from ca.pki.signed import ToBeSigned, algorithm_identifier, assemble
 _PLACEHOLDER = b"\x00"
 _SERIAL = rb"\x02\x13[\x01-\x7f][\x00-\xff]{18}"
 _TIME = rb"(?:\x17\x0d\d{12}Z|\x18\x0f\d{14}Z)"
-# reasonCode (RFC 5280 5.3.1), never critical; not unspecified (0), 7 which does not exist, nor removeFromCRL (8).
-_REASON = rb"\x30\x0c\x30\x0a\x06\x03\x55\x1d\x15\x04\x03\x0a\x01[\x01-\x06\x09\x0a]"
-_ENTRY = rb"\x30[\x24\x26\x32\x34]" + _SERIAL + _TIME + rb"(?:" + _REASON + rb")?"
-_ENTRIES = re.compile(rb"(?:" + _ENTRY + rb")++", re.DOTALL)
+# reasonCode (RFC 5280 5.3.1), never critical; not unspecified (0) nor 7, which does not exist.
+_REASON = rb"\x30\x0c\x30\x0a\x06\x03\x55\x1d\x15\x04\x03\x0a\x01"
+
+
+def _expression(reasons: bytes) -> re.Pattern[bytes]:
+    entry = rb"\x30[\x24\x26\x32\x34]" + _SERIAL + _TIME + rb"(?:" + _REASON + reasons + rb")?"
+    return re.compile(rb"(?:" + entry + rb")++", re.DOTALL)
+
+
+_ENTRIES = _expression(rb"[\x01-\x06\x09\x0a]")
+_DELTA_ENTRIES = _expression(rb"[\x01-\x06\x08-\x0a]")
+"""removeFromCRL (8) stands in deltas alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +99,27 @@ def _authority_key_identifier(case: _Case) -> bool:
     return case.holds(expected, critical=False)
 
 
-def _distribution_point(case: _Case) -> bool:
-    """RFC 5280 5.2.5: critical and with no flag set on a shard, absent from a full list."""
-    url = case.wanted.scope.distribution_point
-    if url is None:
-        return x509.IssuingDistributionPoint not in case.found
-    return case.holds(crl.distribution_point(url), critical=True)
+def _scope(case: _Case) -> bool:
+    """RFC 5280 5.2.4 to 5.2.6: what a shard, a delta and a full list with a delta each say of themselves."""
+    return all(case.holds(value, critical=critical) for value, critical in case.wanted.scope.extensions())
+
+
+def _base(case: _Case) -> bool:
+    """RFC 5280 5.2.4: a delta stands on a list that was published before it."""
+    base = case.wanted.scope.base
+    return base is None or 0 < base < case.wanted.number
 
 
 def _nothing_else(case: _Case) -> bool:
     """Only extensions that another rule looks at."""
-    return set(case.found) <= {x509.CRLNumber, x509.AuthorityKeyIdentifier, x509.IssuingDistributionPoint}
+    scope = {type(value) for value, _ in case.wanted.scope.extensions()}
+    return set(case.found) == scope | {x509.CRLNumber, x509.AuthorityKeyIdentifier}
 
 
 def _entries(case: _Case) -> bool:
     """RFC 5280 5.3: each is a serial of this authority, a time, and at most a reason; an empty list has none."""
-    return case.raw.entries is None or _ENTRIES.fullmatch(case.raw.entries) is not None
+    expression = _ENTRIES if case.wanted.scope.base is None else _DELTA_ENTRIES
+    return case.raw.entries is None or expression.fullmatch(case.raw.entries) is not None
 
 
 CRL_RULES: tuple[Callable[[_Case], bool], ...] = (
@@ -116,7 +129,8 @@ CRL_RULES: tuple[Callable[[_Case], bool], ...] = (
     _times,
     _number,
     _authority_key_identifier,
-    _distribution_point,
+    _scope,
+    _base,
     _nothing_else,
     _entries,
 )

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, func, insert, literal, select
 
 from ca.store import bulk
-from ca.store.tables import audit
+from ca.store.filters import JOINED
+from ca.store.tables import audit, certificates, revocations
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,24 @@ def append(connection: Connection, *entries: Entry) -> None:
         for entry in entries
     ]
     bulk.insert_all(connection, audit, rows)
+
+
+def append_for_each(connection: Connection, entry: Entry, revoked: ColumnElement[bool]) -> None:
+    """Adds the entry for each certificate of a condition over `revocations`, with its names: one statement."""
+    serial = func.lower(func.hex(certificates.c.serial))
+    if connection.dialect.name == "postgresql":
+        serial = func.encode(certificates.c.serial, "hex")
+    constants = {"at": entry.at, "actor": entry.actor, "action": entry.action, "decision": entry.decision}
+    columns: dict[str, ColumnElement[Any]] = {
+        **{name: literal(value, audit.c[name].type) for name, value in constants.items()},
+        "tenant": certificates.c.tenant,
+        "agent": certificates.c.holder,
+        "task": certificates.c.task,
+        "serial": serial,
+        "detail": literal(entry.detail, audit.c.detail.type),
+    }
+    rows = select(*columns.values()).join(revocations, JOINED).where(revoked).order_by(certificates.c.id)
+    connection.execute(insert(audit).from_select(list(columns), rows))
 
 
 def everything(connection: Connection) -> list[Entry]:

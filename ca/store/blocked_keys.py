@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
-from sqlalchemy import Connection, Executable, and_, bindparam, select, text, union_all
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, Connection, Executable, bindparam, func, select, text, union_all
 
-from ca.identifiers import Serial, Thumbprint
+from ca.identifiers import Thumbprint
 from ca.pki.profile import Kind
-from ca.store import journal
+from ca.store import bulk, notes
+from ca.store.filters import JOINED
 from ca.store.tables import blocked_keys, certificates, revocations
 
 _AT_ONCE = 500
@@ -36,23 +36,12 @@ _OWN_OR_SERVERS = (
     .where(certificates.c.kind.in_((*_AUTHORITYS, Kind.SERVER.value)))
 )
 _REFUSED = union_all(_BLOCKED, _OWN_OR_SERVERS)
-_LIVE = (
-    select(certificates.c.serial)
-    .outerjoin(
-        revocations,
-        and_(revocations.c.issuer == certificates.c.issuer, revocations.c.serial == certificates.c.serial),
-    )
-    .where(certificates.c.key_sha256.in_(bindparam("keys", expanding=True)))
-    .where(certificates.c.not_after >= bindparam("now"), revocations.c.serial.is_(None))
-    .order_by(certificates.c.id)
-)
 
 
 @dataclass(frozen=True, slots=True)
-class BlockedKey:
-    """A key, by the digest of its SubjectPublicKeyInfo, and who blocked it when and why."""
+class Blocking:
+    """Why keys are blocked, since when and by whom."""
 
-    key: Thumbprint
     reason: x509.ReasonFlags
     blocked_at: datetime
     blocked_by: str
@@ -67,28 +56,44 @@ def keep_still(connection: Connection) -> None:
         connection.execute(text("LOCK TABLE blocked_keys IN ACCESS EXCLUSIVE MODE"))
 
 
-def block(connection: Connection, one: BlockedKey) -> bool:
-    """Blocks a key; one that was blocked before keeps its first date and reason, and the answer is False."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    row = {
-        "key_sha256": one.key.digest,
-        "reason": one.reason.value,
-        "blocked_at": one.blocked_at,
-        "blocked_by": one.blocked_by,
-    }
-    journal.note(connection, "block", [row])
-    statement = dialect.insert(blocked_keys).values(**row)
-    # Without the option PostgreSQL's count is not kept for an INSERT.
-    statement = statement.on_conflict_do_nothing()
-    return connection.execute(statement.execution_options(preserve_rowcount=True)).rowcount == 1
+def block(connection: Connection, keys: Collection[Thumbprint], why: Blocking) -> list[Thumbprint]:
+    """Blocks keys, in one place after `keep_still`; those that were not blocked before."""
+    known = blocked(connection, keys)
+    fresh = [key for key in dict.fromkeys(keys) if key not in known]
+    rows = [
+        {
+            "key_sha256": key.digest,
+            "reason": why.reason.value,
+            "blocked_at": why.blocked_at,
+            "blocked_by": why.blocked_by,
+        }
+        for key in fresh
+    ]
+    bulk.insert_all(connection, blocked_keys, rows)
+    notes.note(connection, "block", rows)
+    return fresh
 
 
-def find(connection: Connection, key: Thumbprint) -> BlockedKey | None:
+def of_revoked(connection: Connection, revoked: ColumnElement[bool]) -> list[Thumbprint]:
+    """The keys of a condition over `revocations`, each once, in the order in which they were certified."""
+    query = select(certificates.c.key_sha256).join(revocations, JOINED).where(revoked)
+    query = query.group_by(certificates.c.key_sha256).order_by(func.min(certificates.c.id))
+    return [Thumbprint(row.key_sha256) for row in connection.execute(query)]
+
+
+def were_certified(connection: Connection, key: Thumbprint) -> bool:
+    """Whether anything was ever certified for this key."""
+    return (
+        connection.execute(select(certificates.c.id).where(certificates.c.key_sha256 == key.digest)).first() is not None
+    )
+
+
+def find(connection: Connection, key: Thumbprint) -> Blocking | None:
     """Why this key is blocked, or None."""
     row = connection.execute(select(blocked_keys).where(blocked_keys.c.key_sha256 == key.digest)).one_or_none()
     if row is None:
         return None
-    return BlockedKey(key, x509.ReasonFlags(row.reason), row.blocked_at, row.blocked_by)
+    return Blocking(x509.ReasonFlags(row.reason), row.blocked_at, row.blocked_by)
 
 
 def refused(connection: Connection, keys: Collection[Thumbprint]) -> set[Thumbprint]:
@@ -104,15 +109,6 @@ def blocked(connection: Connection, keys: Collection[Thumbprint]) -> set[Thumbpr
 def own(connection: Connection, keys: Collection[Thumbprint]) -> set[Thumbprint]:
     """Which of these keys are, or were, a CA's or a responder's of this authority."""
     return _keys(connection, _OWN, keys)
-
-
-def live_serials(connection: Connection, keys: Collection[Thumbprint], now: datetime) -> list[Serial]:
-    """Everything certified for these keys that is neither revoked nor expired, intents too."""
-    serials: list[Serial] = []
-    for part in _parts(keys):
-        rows = connection.execute(_LIVE, {"keys": part, "now": now})
-        serials += [Serial.from_octets(row.serial) for row in rows]
-    return serials
 
 
 def _keys(connection: Connection, query: Executable, keys: Collection[Thumbprint]) -> set[Thumbprint]:

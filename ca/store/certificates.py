@@ -8,12 +8,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, func, select, tuple_, update
 
 from ca.identifiers import Serial, TenantId, Thumbprint
 from ca.pki.profile import Kind
 from ca.pki.signed import ToBeSigned, assemble
-from ca.store import bulk, journal
+from ca.store import bulk, notes
+from ca.store.filters import HOLD, JOINED, Filter, narrowed
 from ca.store.tables import certificates, revocations
 
 
@@ -27,7 +28,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What the signer is about to be asked for: committed before it is asked."""
+    """What the signer is about to be asked for: committed before it is asked. `parent` delegated to it."""
 
     issuer: str
     serial: Serial
@@ -41,6 +42,7 @@ class Intent:
     crl_shard: int
     to_be_signed: ToBeSigned
     created_at: datetime
+    parent: Serial | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +64,9 @@ class Standing:
     reason: str | None
 
     def state(self, now: datetime) -> str:
-        """`live`, `revoked` or `expired`, as the contract names them; the last second counts as live."""
+        """`live`, `held`, `revoked` or `expired`; the last second counts as live."""
         if self.revoked_at is not None:
-            return "revoked"
+            return "held" if self.reason == HOLD else "revoked"
         return "live" if now.replace(microsecond=0) <= self.intent.not_after else "expired"
 
 
@@ -77,37 +79,20 @@ class CertificateRecord(Standing):
     x5t: Thumbprint
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which certificates a search is for; None does not narrow."""
-
-    tenant: TenantId | None = None
-    kind: Kind | None = None
-    holder: str | None = None
-    task: str | None = None
-    key: Thumbprint | None = None
-    state: str | None = None
-    expires_before: datetime | None = None
-
-
 _LIVE_HOLDERS = (
     select(certificates.c.key_sha256, certificates.c.kind, certificates.c.tenant, certificates.c.holder)
-    .outerjoin(
-        revocations,
-        and_(revocations.c.issuer == certificates.c.issuer, revocations.c.serial == certificates.c.serial),
-    )
+    .outerjoin(revocations, JOINED)
     .where(certificates.c.key_sha256.in_(bindparam("keys", expanding=True)))
     .where(certificates.c.not_after >= bindparam("now"), revocations.c.serial.is_(None))
     .distinct()
 )
+# Of a million that were revoked at once nobody reads every row at each issuance.
+_NEWEST = select(certificates).order_by(certificates.c.id.desc()).limit(1000).subquery()
 _LAST_MADE = (
-    select(certificates.c.created_at)
-    .outerjoin(
-        revocations,
-        and_(revocations.c.issuer == certificates.c.issuer, revocations.c.serial == certificates.c.serial),
-    )
+    select(_NEWEST.c.created_at)
+    .outerjoin(revocations, and_(revocations.c.issuer == _NEWEST.c.issuer, revocations.c.serial == _NEWEST.c.serial))
     .where(revocations.c.serial.is_(None))
-    .order_by(certificates.c.id.desc())
+    .order_by(_NEWEST.c.id.desc())
     .limit(1)
 )
 _STORED = select(certificates.c.serial, certificates.c.x5t).where(
@@ -130,6 +115,7 @@ def intend(connection: Connection, intents: Sequence[Intent]) -> None:
             "not_before": intent.not_before,
             "not_after": intent.not_after,
             "crl_shard": intent.crl_shard,
+            "parent": intent.parent and intent.parent.octets,
             "tbs": intent.to_be_signed.tbs,
             "algorithm": intent.to_be_signed.algorithm,
             "created_at": intent.created_at,
@@ -137,7 +123,7 @@ def intend(connection: Connection, intents: Sequence[Intent]) -> None:
         for intent in intents
     ]
     bulk.insert_all(connection, certificates, rows)
-    journal.note(connection, "intend", rows)
+    notes.note(connection, "intend", rows)
 
 
 def record(connection: Connection, results: Sequence[Result]) -> set[Serial]:
@@ -156,7 +142,7 @@ def record(connection: Connection, results: Sequence[Result]) -> set[Serial]:
         for result in results
     ]
     completed = bulk.update_all(connection, certificates, ("issuer", "serial"), rows, "certificates.x5t IS NULL")
-    journal.note(connection, "record", rows)
+    notes.note(connection, "record", rows)
     if completed == len(results):
         return {result.intent.serial for result in results}
     stored = connection.execute(_STORED, {"names": [(row["issuer"], row["serial"]) for row in rows]})
@@ -239,16 +225,22 @@ def page(
     connection: Connection, wanted: Filter, now: datetime, *, before: int | None = None, limit: int
 ) -> list[CertificateRecord]:
     """Newest first, from the one before the cursor (a row's id)."""
-    query = _narrowed(_issued(), wanted, now).order_by(certificates.c.id.desc()).limit(limit)
+    query = _issued().where(narrowed(wanted, now)).order_by(certificates.c.id.desc()).limit(limit)
     if before is not None:
         query = query.where(certificates.c.id < before)
     return [_record(row) for row in connection.execute(query)]
 
 
-def revocable(connection: Connection, wanted: Filter, now: datetime) -> list[Standing]:
-    """Everything of the filter that is neither revoked nor expired, oldest first; intents too."""
-    query = _narrowed(_assigned(), wanted, now).where(revocations.c.serial.is_(None), certificates.c.not_after >= now)
-    return [_standing(row) for row in connection.execute(query.order_by(certificates.c.id))]
+def some(connection: Connection, condition: ColumnElement[bool], limit: int) -> list[Standing]:
+    """What a condition of `ca.store.filters` names, oldest first, at most so many; intents too."""
+    query = _assigned().where(condition).order_by(certificates.c.id).limit(limit)
+    return [_standing(row) for row in connection.execute(query)]
+
+
+def count(connection: Connection, condition: ColumnElement[bool]) -> int:
+    """How many a condition of `ca.store.filters` names."""
+    query = select(func.count()).select_from(certificates).outerjoin(revocations, JOINED)
+    return connection.execute(query.where(condition)).scalar_one()
 
 
 def _issued() -> Select[Any]:
@@ -256,31 +248,8 @@ def _issued() -> Select[Any]:
 
 
 def _assigned() -> Select[Any]:
-    joined = and_(revocations.c.issuer == certificates.c.issuer, revocations.c.serial == certificates.c.serial)
-    return select(certificates, revocations.c.revoked_at, revocations.c.reason).outerjoin(revocations, joined)
-
-
-def _narrowed(query: Select[Any], wanted: Filter, now: datetime) -> Select[Any]:
-    columns = {
-        certificates.c.tenant: wanted.tenant,
-        certificates.c.kind: wanted.kind and wanted.kind.value,
-        certificates.c.holder: wanted.holder,
-        certificates.c.task: wanted.task,
-        certificates.c.key_sha256: wanted.key and wanted.key.digest,
-    }
-    for column, value in columns.items():
-        if value is not None:
-            query = query.where(column == value)
-    if wanted.expires_before is not None:
-        query = query.where(certificates.c.not_after < wanted.expires_before)
-    match wanted.state:
-        case "revoked":
-            query = query.where(revocations.c.serial.is_not(None))
-        case "live":
-            query = query.where(revocations.c.serial.is_(None), certificates.c.not_after >= now)
-        case "expired":
-            query = query.where(revocations.c.serial.is_(None), certificates.c.not_after < now)
-    return query
+    joined = select(certificates, revocations.c.revoked_at, revocations.c.reason)
+    return joined.outerjoin(revocations, JOINED)
 
 
 def _intent(row: Row[Any]) -> Intent:
@@ -297,6 +266,7 @@ def _intent(row: Row[Any]) -> Intent:
         crl_shard=row.crl_shard,
         to_be_signed=ToBeSigned(row.tbs, row.algorithm),
         created_at=row.created_at,
+        parent=None if row.parent is None else Serial.from_octets(row.parent),
     )
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, delete, select
 
 from ca.identifiers import Serial, Thumbprint
-from ca.store import bulk, journal
+from ca.store import bulk, notes
 from ca.store.tables import idempotency_keys
 
 _FIND = select(idempotency_keys).where(
@@ -43,7 +43,7 @@ def remember(connection: Connection, answered: Sequence[Answered], now: datetime
         for one in answered
     ]
     bulk.insert_all(connection, idempotency_keys, rows)
-    journal.note(connection, "answer", rows)
+    notes.note(connection, "answer", rows)
 
 
 def find(connection: Connection, keys: Collection[Thumbprint], now: datetime) -> dict[Thumbprint, Answered]:

@@ -29,10 +29,10 @@ import structlog
 from sqlalchemy import Connection, select
 
 from ca.store import lost
-from ca.store.lost import Note, Row
+from ca.store.notes import Note
 from ca.store.tables import issuers
 
-_NOTES, _SEEN = "remit.journal", "remit.journal.timeline"
+_SEEN = "remit.journal.timeline"
 _TIMELINE = "SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)"
 _ROOT = select(issuers.c.certificate).order_by(issuers.c.created_at, issuers.c.id.desc()).limit(1)
 _LARGEST = 64 * 1024 * 1024  # octets of one file
@@ -41,18 +41,6 @@ _KEPT = 7200.0  # seconds, at most: longer than an agent's certificate lives
 _STRETCH = 500
 
 _log = structlog.get_logger("remit.journal")
-
-
-def note(connection: Connection, what: str, rows: Sequence[Row]) -> None:
-    """These rows are stored in this transaction; once it is committed they are written. `ca.store.lost` has `what`."""
-    if rows and connection.dialect.name == "postgresql":
-        connection.info.setdefault(_NOTES, []).extend((what, row) for row in rows)
-
-
-def forget_notes(connection: Connection) -> list[Note]:
-    """What was noted since the last time: of an act that was undone it is dropped."""
-    found: list[Note] = connection.info.pop(_NOTES, [])
-    return found
 
 
 class Journal:

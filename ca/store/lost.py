@@ -1,30 +1,40 @@
 """Rows that a database may have lost though it had committed them: which it lacks, and how they are stored again.
 
-PostgreSQL alone. None of these rows is ever deleted while it matters, nor what is set in one unset.
+PostgreSQL alone. None of these rows is ever deleted while it matters, nor what is set in one unset, but
+for a hold, whose release says of it that it was there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
-from sqlalchemy import Column, Connection, Table, select, tuple_, update
+from cryptography import x509
+from sqlalchemy import Column, ColumnElement, Connection, Table, select, tuple_, update
 from sqlalchemy.dialects import postgresql
 
-from ca.store import audit
+from ca.identifiers import Serial
+from ca.pki.crl import SERIAL_OCTETS
+from ca.store import audit, revocations
 from ca.store.audit import Entry
-from ca.store.tables import blocked_keys, certificates, enrollment_tokens, idempotency_keys, revocations, tasks
+from ca.store.filters import HOLD
+from ca.store.notes import Note, Row
+from ca.store.tables import blocked_keys, certificates, enrollment_tokens, idempotency_keys, releases, tasks
+from ca.store.tables import revocations as revoked
 
-Row = Mapping[str, Any]
-Note = tuple[str, Row]
-"""What was stored, a key of `_WAYS`, and a row of it."""
+
+class _Way(Protocol):
+    """How rows of one kind are looked for and stored again."""
+
+    def missing(self, connection: Connection, rows: Sequence[Row], now: datetime) -> list[Row]: ...
+    def put(self, connection: Connection, row: Row) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    """Where rows of one kind lie: inserted, or where `column` is given, written into a row that has null there.
+class _Plain:
+    """Rows of a table: inserted, or where `column` is given, written into a row that has null there.
 
     What `lapses` is deleted once its `expires_at` is past.
     """
@@ -59,15 +69,44 @@ class _Way:
         return tuple(row[key] for key in self.keys)
 
 
-# In the order in which they are stored again: a signature needs its intent.
-_WAYS = {
-    "spend": _Way(enrollment_tokens, ("sha256",), enrollment_tokens.c.spent_on),
-    "intend": _Way(certificates, ("issuer", "serial")),
-    "record": _Way(certificates, ("issuer", "serial"), certificates.c.x5t),
-    "answer": _Way(idempotency_keys, ("sha256",), lapses=True),
-    "revoke": _Way(revocations, ("issuer", "serial")),
-    "block": _Way(blocked_keys, ("key_sha256",)),
-    "end": _Way(tasks, ("tenant", "id"), tasks.c.ended_at),
+class _Revoked:
+    """Revocations and holds: of each act the serials, one after another. A hold may have been released since."""
+
+    def missing(self, connection: Connection, rows: Sequence[Row], _now: datetime) -> list[Row]:
+        """Of each act the serials that are not revoked, or only held where they were revoked for good."""
+        lacking = [{**row, "serials": b"".join(_lacking(connection, row))} for row in rows]
+        return [row for row in lacking if row["serials"]]
+
+    def put(self, connection: Connection, row: Row) -> bool:
+        """Revoked again, from the same moment, with a revision of today: who makes lists sees it."""
+        act = revocations.begin(connection, row["issuer"], row["revoked_at"], x509.ReasonFlags(row["reason"]))
+        revocations.revoke(connection, act, certificates.c.serial.in_(_serials(row)))
+        return revocations.count(connection, act) > 0
+
+
+class _Released:
+    """Releases of holds."""
+
+    def missing(self, connection: Connection, rows: Sequence[Row], _now: datetime) -> list[Row]:
+        """Those of which there is neither a word nor a later revocation."""
+        return [row for row in rows if not _exists(connection, releases, row)]
+
+    def put(self, connection: Connection, row: Row) -> bool:
+        """Whether the hold was still there."""
+        act = revocations.begin(connection, row["issuer"], row["released_at"], x509.ReasonFlags.remove_from_crl)
+        return revocations.release(connection, act, Serial.from_octets(row["serial"]))
+
+
+# In the order in which they are stored again: a signature needs its intent, a release its hold.
+_WAYS: dict[str, _Way] = {
+    "spend": _Plain(enrollment_tokens, ("sha256",), enrollment_tokens.c.spent_on),
+    "intend": _Plain(certificates, ("issuer", "serial")),
+    "record": _Plain(certificates, ("issuer", "serial"), certificates.c.x5t),
+    "answer": _Plain(idempotency_keys, ("sha256",), lapses=True),
+    "revoke": _Revoked(),
+    "release": _Released(),
+    "block": _Plain(blocked_keys, ("key_sha256",)),
+    "end": _Plain(tasks, ("tenant", "id"), tasks.c.ended_at),
 }
 
 
@@ -77,9 +116,9 @@ def missing(connection: Connection, notes: Sequence[Note], now: datetime) -> lis
 
 
 def put_back(connection: Connection, notes: Sequence[Note], now: datetime) -> int:
-    """Stores what is missing again, each with an audit entry; how many rows that were."""
+    """Stores what is missing again, each with its audit entries; how many notes that were."""
     put = [(what, row) for what, way in _WAYS.items() for row in _of(notes, what) if way.put(connection, row)]
-    audit.append(connection, *[_entry(what, row, now) for what, row in put])
+    audit.append(connection, *[entry for what, row in put for entry in _entries(what, row, now)])
     return len(put)
 
 
@@ -87,15 +126,48 @@ def _of(notes: Iterable[Note], what: str) -> list[Row]:
     return [row for each, row in notes if each == what]
 
 
-def _entry(what: str, row: Row, now: datetime) -> Entry:
-    serial = row.get("serial") or row.get("spent_on")
-    return Entry(
-        at=now,
-        actor="authority",
-        action="database.restore",
-        decision="granted",
-        tenant=row.get("tenant"),
-        task=row["id"] if what == "end" else row.get("task"),
-        serial=serial and serial.hex(),
-        detail={"what": what},
+def _serials(row: Row) -> list[bytes]:
+    packed = row["serials"]
+    return [packed[start : start + SERIAL_OCTETS] for start in range(0, len(packed), SERIAL_OCTETS)]
+
+
+def _lacking(connection: Connection, row: Row) -> list[bytes]:
+    """The serials of an act that the database does not have as this act left them, or as a later one did."""
+    serials = _serials(row)
+    standing: ColumnElement[bool] = revoked.c.serial.in_(serials)
+    if row["reason"] != HOLD:
+        standing &= revoked.c.reason != HOLD
+    query = select(revoked.c.serial).where(revoked.c.issuer == row["issuer"], standing)
+    there = {bytes(found.serial) for found in connection.execute(query)}
+    if row["reason"] == HOLD:
+        gone = select(releases.c.serial).where(
+            releases.c.issuer == row["issuer"],
+            releases.c.serial.in_(serials),
+            releases.c.revoked_at == row["revoked_at"],
+        )
+        there |= {bytes(found.serial) for found in connection.execute(gone)}
+    return [serial for serial in serials if serial not in there]
+
+
+def _exists(connection: Connection, table: Table, row: Row) -> bool:
+    keys = ("issuer", "serial", "revoked_at")
+    return (
+        connection.execute(select(table.c.serial).where(*[table.c[key] == row[key] for key in keys])).first()
+        is not None
     )
+
+
+def _entries(what: str, row: Row, now: datetime) -> Iterable[Entry]:
+    """One for each row; for a revocation of many, one for each certificate."""
+    serials = _serials(row) if what == "revoke" else [row.get("serial") or row.get("spent_on")]
+    for serial in serials:
+        yield Entry(
+            at=now,
+            actor="authority",
+            action="database.restore",
+            decision="granted",
+            tenant=row.get("tenant"),
+            task=row["id"] if what == "end" else row.get("task"),
+            serial=serial.hex() if serial else None,
+            detail={"what": what},
+        )

@@ -13,9 +13,10 @@ from sqlalchemy import Connection, and_, select, text
 from ca.identifiers import Serial
 from ca.pki.profile import Kind
 from ca.store import certificates as certificate_store
+from ca.store import crls
 from ca.store import issuers as issuer_store
 from ca.store.certificates import State
-from ca.store.issuers import PublishedCrl
+from ca.store.crls import PublishedCrl
 from ca.store.tables import certificates, revocations
 from ca.store.transaction import open_engine
 
@@ -109,7 +110,7 @@ class StatusReader:
     def crl(self, authority_id: str, shard: int = 0) -> PublishedCrl | None:
         """The CRL in force, or None before the first. Shard 0 is the full list."""
         with self._engine.connect() as connection:
-            return issuer_store.crl(connection, authority_id, shard)
+            return crls.find(connection, authority_id, shard)
 
     def version(self) -> object:
         """A value that differs after anything read here has changed.

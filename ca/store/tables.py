@@ -65,6 +65,15 @@ issuers = Table(
     Column("created_at", Instant, nullable=False),
 )
 
+# How often what an issuer revoked has changed: raised by whoever revokes, holds or releases, in that transaction.
+# A row of its own, so that a long revocation keeps nobody from a CRL number.
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("issuer", Text, ForeignKey("issuers.id"), primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+)
+
 agents = Table(
     "agents",
     metadata,
@@ -138,6 +147,8 @@ certificates = Table(
     Column("not_before", Instant, nullable=False),
     Column("not_after", Instant, nullable=False),
     Column("crl_shard", Integer, nullable=False),
+    # The serial of the certificate that delegated to this one.
+    Column("parent", LargeBinary),
     # What the signer is asked to sign, committed before it is asked; the signature follows.
     Column("tbs", LargeBinary, nullable=False),
     Column("algorithm", LargeBinary, nullable=False),
@@ -152,6 +163,12 @@ certificates = Table(
     Index(None, "issuer", "kind", "id"),
     # Small at all times: what start-up finishes.
     Index("ix_certificates_unfinished", "id", sqlite_where=text("x5t IS NULL"), postgresql_where=text("x5t IS NULL")),
+    Index(
+        "ix_certificates_parent",
+        "parent",
+        sqlite_where=text("parent IS NOT NULL"),
+        postgresql_where=text("parent IS NOT NULL"),
+    ),
 )
 
 # A request that was answered once: sent again with the same key, it gets the same certificate.
@@ -194,7 +211,28 @@ revocations = Table(
     Column("reason", Text, nullable=False),
     # The certificate's notAfter: an entry leaves the CRL only after it (RFC 5280 3.3).
     Column("expires_at", Instant, nullable=False),
-    Index(None, "issuer", "expires_at"),
+    # The issuer's revision that this came with: it names the one act that revoked.
+    Column("revision", BigInteger, nullable=False),
+    # The entry of a CRL in DER, made once.
+    Column("entry", LargeBinary, nullable=False),
+    Index(None, "issuer", "crl_shard", "expires_at"),
+    Index(None, "issuer", "revision"),
+)
+
+# Holds that were taken away; a delta CRL says so of each.
+releases = Table(
+    "releases",
+    metadata,
+    Column("issuer", Text, ForeignKey("issuers.id"), primary_key=True),
+    Column("serial", LargeBinary, primary_key=True),
+    # When it was held.
+    Column("revoked_at", Instant, primary_key=True),
+    Column("released_at", Instant, nullable=False),
+    Column("crl_shard", Integer, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("entry", LargeBinary, nullable=False),
+    Index(None, "issuer", "revision"),
 )
 
 crls = Table(
@@ -205,7 +243,39 @@ crls = Table(
     Column("number", BigInteger, nullable=False),
     Column("this_update", Instant, nullable=False),
     Column("next_update", Instant, nullable=False),
+    # The issuer's revision up to which it is complete, and how many entries it has.
+    Column("revision", BigInteger, nullable=False),
+    Column("entries", Integer, nullable=False),
+    # Of a delta: number, time and revision of the full list on which it stands.
+    Column("base_number", BigInteger),
+    Column("base_update", Instant),
+    Column("base_revision", BigInteger),
     Column("der", LargeBinary, nullable=False),
+)
+
+# Who does what only one may do, and how often it changed hands: what an earlier holder still tries is refused.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("leased_until", Instant, nullable=False),
+)
+
+# Revocations that one operator asked for and another must confirm.
+proposals = Table(
+    "proposals",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("wanted", JSON, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("proposed_by", Text, nullable=False),
+    Column("proposed_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("confirmed_by", Text),
+    Column("confirmed_at", Instant),
 )
 
 audit = Table(

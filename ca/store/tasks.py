@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, tuple_, updat
 from ca.identifiers import AgentId, TaskId, TenantId
 from ca.policy.ceiling import Principal, Task, TaskState
 from ca.policy.scope import Scope
-from ca.store import journal
+from ca.store import notes
 from ca.store.tables import tasks
 
 _FIND = select(tasks).where(tasks.c.tenant == bindparam("of_tenant"), tasks.c.id == bindparam("name"))
@@ -101,7 +101,7 @@ def end(connection: Connection, tenant: TenantId, task: TaskId, state: TaskState
     )
     if result.rowcount != 1:
         return False
-    journal.note(connection, "end", [{"tenant": tenant, "id": task, "state": state.value, "ended_at": at}])
+    notes.note(connection, "end", [{"tenant": tenant, "id": task, "state": state.value, "ended_at": at}])
     return True
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select
 
 from ca.identifiers import AgentId, Serial, TaskId, TenantId, Thumbprint
-from ca.store import bulk, journal
+from ca.store import bulk, notes
 from ca.store.tables import enrollment_tokens as tokens
 
 _FIND = select(tokens).where(tokens.c.sha256.in_(bindparam("hashes", expanding=True))).order_by(tokens.c.sha256)
@@ -60,7 +60,7 @@ def spend(connection: Connection, spent: Mapping[Thumbprint, Serial], now: datet
     """
     rows = [{"sha256": token.digest, "spent_on": serial.octets, "spent_at": now} for token, serial in spent.items()]
     unspent = bulk.update_all(connection, tokens, ("sha256",), rows, "enrollment_tokens.spent_on IS NULL")
-    journal.note(connection, "spend", rows)
+    notes.note(connection, "spend", rows)
     return unspent == len(spent)
 
 

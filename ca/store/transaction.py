@@ -20,8 +20,9 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import QueuePool
 
 from ca.refusals import Reason, Refused
-from ca.store.journal import Journal, NoJournal, forget_notes
-from ca.store.lost import Note
+from ca.store import notes as noted
+from ca.store.journal import Journal, NoJournal
+from ca.store.notes import Note
 from ca.store.turn import turn_of
 
 __all__ = ["Connection", "Database", "open_engine"]
@@ -136,7 +137,7 @@ class Database:
             caught_up = self._journal.catch_up(connection)
             apart = connection.begin_nested if len(batch) > 1 or caught_up else partial(_or_nothing, connection)
             for act, future in batch:
-                forget_notes(connection)
+                noted.take(connection)
                 try:
                     with apart():
                         result = act(connection)
@@ -148,7 +149,7 @@ class Database:
                     future.set_exception(error)
                 else:
                     done.append((future, result))
-                    notes += forget_notes(connection)
+                    notes += noted.take(connection)
         if caught_up:
             caught_up()
         return done, notes

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from ca.authority.authority import Authority
+from ca.authority.publisher import Publisher
 from ca.web import agents, certificates, crls, enrolment, operators, problems, public, revocations, tasks, tokens
 from ca.web.enrolment import Door
 from ca.web.limits import BodyLimit
@@ -19,8 +20,8 @@ DESCRIPTION = "The certificate authority for AI agents. Errors are RFC 9457 prob
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def build(authority: Authority, wake_publisher: Callable[[], None], lifespan: Lifespan) -> Door:
-    """The ASGI application. `wake_publisher` is called, from any thread, after every revocation."""
+def build(authority: Authority, publisher: Publisher, lifespan: Lifespan) -> Door:
+    """The ASGI application. The publisher is woken after every revocation."""
     app = FastAPI(
         title="Remit",
         version="0.1.0",
@@ -31,7 +32,7 @@ def build(authority: Authority, wake_publisher: Callable[[], None], lifespan: Li
         lifespan=lifespan,
     )
     app.state.authority = authority
-    app.state.wake_publisher = wake_publisher
+    app.state.publisher = publisher
     problems.install(app)
     app.add_middleware(BodyLimit)
     for noun in (certificates, revocations, agents, tasks, tokens, operators, crls, public):

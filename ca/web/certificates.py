@@ -10,15 +10,16 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import Field
 
-from ca.authority import revoke
+from ca.authority import hold, revoke
 from ca.authority.authority import Authority
 from ca.identifiers import AgentId, Serial, TaskId
 from ca.pki.extensions import AgentTask, task_oid
 from ca.pki.profile import Kind
 from ca.store import certificates
-from ca.store.certificates import CertificateRecord, Filter, Standing
+from ca.store.certificates import CertificateRecord, Standing
+from ca.store.filters import Filter
 from ca.web.bodies import Body, Limit, Time, page, rfc3339, tenant_id
-from ca.web.callers import Act, AnyCaller, Caller, Reader, TheAuthority
+from ca.web.callers import Act, AnyCaller, Caller, Reader, Revoker, TheAuthority
 from ca.web.enrolment import PEM_CHAIN, issuer_pem, pem, spiffe_id
 
 router = APIRouter(tags=["certificates"])
@@ -37,7 +38,7 @@ def search(
     agent: str | None = None,
     task: str | None = None,
     tenant: str | None = None,
-    state: Literal["live", "revoked", "expired"] | None = None,
+    state: Literal["live", "held", "revoked", "expired"] | None = None,
     expires_before: Time | None = None,
     cursor: Annotated[int | None, Query(ge=1)] = None,
     limit: Limit = 100,
@@ -83,7 +84,25 @@ def revoke_one(
     parsed = Serial.parse(serial)
     _check_may_revoke(authority, who, parsed)
     record = revoke.revoke_serial(authority, parsed, revoke.reason_of(body.reason), who.name)
-    request.app.state.wake_publisher()
+    request.app.state.publisher.wake()
+    return describe(authority, record, authority.clock())
+
+
+@router.post("/v1/certificates/{serial}/hold")
+def hold_one(request: Request, authority: TheAuthority, who: AnyCaller, serial: str) -> dict[str, Any]:
+    """Puts one certificate on hold, as one may revoke it: refused everywhere, until it is released."""
+    parsed = Serial.parse(serial)
+    _check_may_revoke(authority, who, parsed)
+    record = hold.hold(authority, parsed, who.name)
+    request.app.state.publisher.wake()
+    return describe(authority, record, authority.clock())
+
+
+@router.post("/v1/certificates/{serial}/release")
+def release_one(request: Request, authority: TheAuthority, who: Revoker, serial: str) -> dict[str, Any]:
+    """Takes a hold away. Only an operator does: whoever was stopped does not start itself again."""
+    record = hold.release(authority, Serial.parse(serial), who.name)
+    request.app.state.publisher.wake()
     return describe(authority, record, authority.clock())
 
 
@@ -99,6 +118,7 @@ def describe(authority: Authority, record: Standing, now: datetime) -> dict[str,
         "agent": intent.holder if intent.kind is Kind.AGENT else None,
         "holder": intent.holder,
         "task": intent.task,
+        "parent": str(intent.parent) if intent.parent else None,
         "not_before": rfc3339(intent.not_before),
         "not_after": rfc3339(intent.not_after),
         "spiffe_id": spiffe_id(authority, intent),

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from ca.hsm import State
-from ca.store import issuers, schema
+from ca.store import crls, schema
 from ca.web.callers import TheAuthority
 
 PEM = "application/x-pem-file"
@@ -60,7 +60,7 @@ def _database(authority: TheAuthority) -> dict[str, tuple[bool, str]]:
     try:
         with authority.database.read() as connection:
             current = schema.is_current(connection)
-            published = issuers.published(connection)
+            published = crls.headings(connection)
     except Exception as error:  # noqa: BLE001 (border: whatever is wrong with the database is the answer)
         return {"database": (False, f"The database does not answer ({type(error).__name__}).")}
     now = authority.clock()

@@ -134,7 +134,7 @@ def _end(
     request: Request, authority: Authority, who: Caller, task: str, tenant: str | None, state: TaskState
 ) -> dict[str, Any]:
     ended: Ended = registry.end(authority, tenant_id(tenant), TaskId(task), state, who.name)
-    request.app.state.wake_publisher()
+    request.app.state.publisher.wake()
     return {**describe(ended.record), "revoked": [str(record.intent.serial) for record in ended.revoked]}
 
 

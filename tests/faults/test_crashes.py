@@ -28,7 +28,8 @@ from ca.policy.scope import Scope
 from ca.proofs import token
 from ca.store import agents, audit, certificates, revocations, tokens
 from ca.store.agents import AgentRecord
-from ca.store.certificates import CertificateRecord, Filter
+from ca.store.certificates import CertificateRecord
+from ca.store.filters import Filter
 from ca.store.status import Good, Revoked, StatusReader
 from ca.store.tokens import TokenRecord
 from ca.store.transaction import Connection, Database

@@ -19,7 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ca.hsm import KeyKind
 from ca.identifiers import Serial
-from ca.store.issuers import PublishedCrl
+from ca.store.crls import PublishedCrl
 from ca.store.status import Authority, CertificateStatus, Good, Responder, Revoked, Unknown
 from ocsp.app import App
 from ocsp.cache import Cache

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ca.identifiers import Serial
-from ca.store.issuers import PublishedCrl
+from ca.store.crls import PublishedCrl
 from ca.store.status import Good, Revoked
 from ocsp.request import MAX_OCTETS
 from ocsp.spelling import MAX_CHARACTERS

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ca.store.issuers import PublishedCrl
+from ca.store.crls import PublishedCrl
 from ocsp.document import Document
 from ocsp.publications import Publications
 from ocsp.view import View

@@ -21,6 +21,7 @@ from ca.authority.authority import Authority, Names
 from ca.authority.enrol import Enrolment
 from ca.authority.hierarchy import Foundation
 from ca.authority.issuance import Issued
+from ca.authority.publisher import Publisher
 from ca.authority.tasks import Opening
 from ca.hsm import TokenFault
 from ca.identifiers import AgentId, TaskId, TenantId, Thumbprint, TrustDomain
@@ -30,9 +31,11 @@ from ca.pki.keys import PublicKey
 from ca.policy.ceiling import Agent, AgentState, Asked, Lifetimes
 from ca.policy.scope import Scope
 from ca.proofs import token as proof
-from ca.store import audit, certificates, schema
+from ca.store import audit, certificates, crls, schema
 from ca.store.audit import Entry
-from ca.store.certificates import CertificateRecord, Filter, Intent, State
+from ca.store.certificates import CertificateRecord, Intent, State
+from ca.store.crls import PublishedCrl
+from ca.store.filters import Filter
 from ca.store.status import CertificateStatus, StatusReader
 from ca.store.tasks import TaskRecord
 from ca.store.transaction import Database
@@ -184,6 +187,15 @@ class Stage:
         """The key is compromised, wherever it was found."""
         wanted = Filter(key=keys.thumbprint(key.public_key()))
         revoke.revoke_many(self.authority, wanted, x509.ReasonFlags.key_compromise, "ops", dry_run=False)
+
+    def published(self, holder: str = "ours", authority: Authority | None = None) -> list[PublishedCrl]:
+        """Every list made anew by this holder of the lease, as it is in force then."""
+        made = run(Publisher(authority or self.authority, holder).publish())
+        return [one for heading in made if (one := self.in_force(heading.issuer, heading.shard)) is not None]
+
+    def in_force(self, issuer: str = "issuing-1", shard: int = 1) -> PublishedCrl | None:
+        with self.database.read() as connection:
+            return crls.find(connection, issuer, shard)
 
     # What became of them.
 

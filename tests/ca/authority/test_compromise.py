@@ -18,7 +18,7 @@ from ca.pki import keys
 from ca.refusals import Reason, Refused
 from ca.store import blocked_keys, certificates
 from ca.store.blocked_keys import BlockedKey
-from ca.store.certificates import Filter
+from ca.store.filters import Filter
 from ca.store.status import Good, Revoked
 from tests.ca.authority.stage import AGENT, TASK, TENANT, Key, Stage, failing, new_key, run
 

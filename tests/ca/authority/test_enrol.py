@@ -25,7 +25,7 @@ from ca.proofs import token as proof
 from ca.refusals import Reason, Refused
 from ca.store import audit, certificates
 from ca.store.audit import Entry
-from ca.store.certificates import Filter
+from ca.store.filters import Filter
 from ca.store.operators import Role
 from ca.store.status import Good
 from ca.store.transaction import Database

@@ -308,7 +308,7 @@ def test_last_second_state_agrees(ready):
     issued = ready.enrolled()
     ready.clock.now = issued.intent.not_after + timedelta(milliseconds=500)
     from ca.store import certificates
-    from ca.store.certificates import Filter
+    from ca.store.filters import Filter
 
     with ready.database.read() as c:
         [r] = certificates.page(c, Filter(tenant=TENANT, state="live"), ready.clock(), limit=5)

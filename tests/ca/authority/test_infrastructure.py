@@ -13,7 +13,7 @@ from ca.authority.infrastructure import RESPONDER_LIFETIME, SERVER_LIFETIME
 from ca.identifiers import Serial
 from ca.pki.keys import PublicKey
 from ca.refusals import Reason, Refused
-from ca.store.certificates import Filter
+from ca.store.filters import Filter
 from ca.store.status import StatusReader
 from tests.ca.authority.stage import Stage, run
 

@@ -19,7 +19,7 @@ from ca.identifiers import OperatorName, Serial
 from ca.pki.certificate import NO_REV_AVAIL
 from ca.pki.profile import Kind
 from ca.policy.ceiling import Asked, Lifetimes
-from ca.store.certificates import Filter
+from ca.store.filters import Filter
 from ca.store.operators import Role
 from ca.store.status import Revoked
 from tests.ca.authority.stage import Stage, new_key, request, run

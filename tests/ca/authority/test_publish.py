@@ -18,7 +18,7 @@ from ca.pki import crl
 from ca.pki.certificate import Issuer
 from ca.refusals import Reason, Refused
 from ca.store import issuers
-from ca.store.issuers import PublishedCrl
+from ca.store.crls import PublishedCrl
 from ca.store.transaction import Database
 from tests.ca.authority.stage import Stage, answering, failing, run
 

@@ -13,7 +13,8 @@ from ca.identifiers import Serial
 from ca.pki.profile import Kind
 from ca.refusals import Reason, Refused
 from ca.store import certificates
-from ca.store.certificates import CertificateRecord, Filter
+from ca.store.certificates import CertificateRecord
+from ca.store.filters import Filter
 from ca.store.status import Good, Revoked
 from tests.ca.authority.stage import AGENT, TASK, TENANT, Stage
 

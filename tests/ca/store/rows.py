@@ -7,15 +7,19 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from cryptography import x509
+
 from ca.identifiers import AgentId, Serial, TaskId, TenantId, Thumbprint
 from ca.pki.profile import Kind
 from ca.pki.signed import ToBeSigned, assemble
 from ca.policy.ceiling import Agent, AgentState, Principal, Task, TaskState
 from ca.policy.scope import Scope
-from ca.store import certificates
+from ca.store import certificates, revocations
 from ca.store.agents import AgentRecord
 from ca.store.certificates import Intent, Result
-from ca.store.issuers import IssuerRecord, PublishedCrl
+from ca.store.crls import PublishedCrl
+from ca.store.issuers import IssuerRecord
+from ca.store.tables import certificates as certificates_table
 from ca.store.tasks import TaskRecord
 from ca.store.tokens import TokenRecord
 from ca.store.transaction import Connection, Database
@@ -97,5 +101,19 @@ def token(text: str = "one", **changes: Any) -> TokenRecord:
     return replace(made, **changes)
 
 
-def crl(number: int, this_update: datetime = NOW, shard: int = 0) -> PublishedCrl:
-    return PublishedCrl(ISSUER, shard, number, this_update, this_update + timedelta(hours=1), b"crl %d" % number)
+def crl(number: int, this_update: datetime = NOW, shard: int = 0, revision: int = 1) -> PublishedCrl:
+    times = (this_update, this_update + timedelta(hours=1))
+    return PublishedCrl(ISSUER, shard, number, *times, revision, entries=0, der=b"crl %d" % number)
+
+
+def revoke(
+    database: Database, *intents: Intent, at: datetime = NOW, reason: x509.ReasonFlags = x509.ReasonFlags.superseded
+) -> int:
+    """Revokes them in one act; how many are new."""
+
+    def act(connection: Connection) -> int:
+        begun = revocations.begin(connection, ISSUER, at, reason)
+        revocations.revoke(connection, begun, certificates_table.c.serial.in_([one.serial.octets for one in intents]))
+        return revocations.count(connection, begun)
+
+    return written(database, act)

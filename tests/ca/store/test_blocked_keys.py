@@ -17,7 +17,7 @@ from ca.identifiers import Thumbprint
 from ca.pki.profile import Kind
 from ca.store import blocked_keys, certificates, revocations
 from ca.store.blocked_keys import BlockedKey
-from ca.store.certificates import Filter
+from ca.store.filters import Filter
 from ca.store.transaction import Connection, Database
 from tests.ca.store.rows import NOW, intent, issue, written
 

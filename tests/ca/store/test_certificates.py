@@ -10,7 +10,8 @@ from ca.identifiers import Serial, TenantId, Thumbprint
 from ca.pki.profile import Kind
 from ca.refusals import Reason, Refused
 from ca.store import certificates, issuers, revocations
-from ca.store.certificates import CertificateRecord, Filter, Intent, Result
+from ca.store.certificates import CertificateRecord, Intent, Result
+from ca.store.filters import Filter
 from ca.store.transaction import Connection, Database
 from tests.ca.store.rows import ISSUER, NOW, SIGNATURE, TENANT, der, intent, issue, issuer, written, x5t
 

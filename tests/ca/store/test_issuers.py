@@ -8,7 +8,7 @@ import pytest
 from ca.pki.profile import Kind
 from ca.refusals import Reason, Refused
 from ca.store import issuers
-from ca.store.issuers import PublishedCrl
+from ca.store.crls import PublishedCrl
 from ca.store.transaction import Database
 from tests.ca.store.rows import ISSUER, NOW, crl, issuer, written
 

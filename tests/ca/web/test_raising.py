@@ -23,7 +23,8 @@ from ca.pki.profile import Kind
 from ca.proofs.token import PREFIX
 from ca.store import audit, certificates
 from ca.store.audit import Entry
-from ca.store.certificates import Filter, State
+from ca.store.certificates import State
+from ca.store.filters import Filter
 from ca.store.operators import Role
 from ca.store.transaction import Connection
 from ca.web.app import build

@@ -1,0 +1,121 @@
+"""The one that publishes the CRLs: of all replicas the holder of a lease, which another takes over once it lapses."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import to_thread, wrap_future
+from contextlib import suppress
+from datetime import timedelta
+
+import structlog
+
+from ca.authority import lists
+from ca.authority.authority import Authority
+from ca.authority.publish import publish
+from ca.pki.certificate import Issuer
+from ca.refusals import Reason, Refused
+from ca.store import leases
+from ca.store.crls import Heading
+from ca.store.leases import Lease
+from ca.store.transaction import Connection
+
+NAME = "crl"
+LEASE = timedelta(seconds=4)
+"""After a crash of the holder, lists wait so long at most."""
+
+ROUND = 0.5
+"""Seconds between two looks whether anything changed: another replica may have revoked."""
+
+_AFTER_A_FAULT = 1.0
+_UNFIT = 5.0
+
+_log = structlog.get_logger("remit.publisher")
+
+
+class Publisher:
+    """`wake` may be called from any thread. `holder`: no other process has that name, nor this one after a restart."""
+
+    def __init__(self, authority: Authority, holder: str) -> None:
+        self._authority = authority
+        self._holder = holder
+        self._changed = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def wake(self) -> None:
+        """Something was revoked: the lists are published at once."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._changed.set)
+
+    async def run(self) -> None:
+        """Rounds for ever. A fault is logged and tried again soon; it ends nothing."""
+        self._loop = asyncio.get_running_loop()
+        while True:
+            self._changed.clear()
+            try:
+                await self.keep()
+            except Exception as error:  # noqa: BLE001 (border: whatever fails, the next round must come)
+                await asyncio.sleep(_pause_after(error))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), ROUND)
+
+    async def keep(self) -> list[Heading]:
+        """Publishes what is behind, if this is the replica that does; what was published."""
+        lease = await self._lease()
+        if lease is None:
+            return []
+        published: list[Heading] = []
+        for issuer in self._issuers:
+            if due := await to_thread(self._due, issuer):
+                published += await publish(self._authority, lease, issuer, due)
+        return published
+
+    async def publish(self) -> list[Heading]:
+        """Publishes everything anew, whoever had the lease. Raises `Refused` as `ca.authority.publish` does."""
+        lease = await wrap_future(self._authority.database.write(self._seize))
+        published: list[Heading] = []
+        for issuer in self._issuers:
+            with self._authority.database.read() as connection:
+                numbers = lists.everything(self._authority, connection, issuer)
+            published += await publish(self._authority, lease, issuer, numbers)
+        return published
+
+    async def leave(self) -> None:
+        """Gives the lease back."""
+        database = self._authority.database
+        await wrap_future(database.write(lambda connection: leases.give_back(connection, NAME, self._holder)))
+
+    @property
+    def _issuers(self) -> tuple[Issuer, Issuer]:
+        return self._authority.root, self._authority.issuer
+
+    def _due(self, issuer: Issuer) -> set[int]:
+        with self._authority.database.read() as connection:
+            return lists.behind(self._authority, connection, issuer)
+
+    async def _lease(self) -> Lease | None:
+        """Ours, and for a while: it is written anew in its second half, and another's is only looked at."""
+        now = self._authority.clock()
+        with self._authority.database.read() as connection:
+            held = leases.find(connection, NAME)
+        # A clock that went back makes a lease seem long; none is.
+        if held is not None and now < held.until <= now + LEASE:
+            if held.lease.holder != self._holder:
+                return None
+            if now < held.until - LEASE / 2:
+                return held.lease
+        return await wrap_future(self._authority.database.write(self._take))
+
+    def _take(self, connection: Connection) -> Lease | None:
+        now = self._authority.clock()
+        return leases.take(connection, NAME, self._holder, now, now + LEASE)
+
+    def _seize(self, connection: Connection) -> Lease:
+        return leases.seize(connection, NAME, self._holder, self._authority.clock() + LEASE)
+
+
+def _pause_after(error: Exception) -> float:
+    """Seconds, once it is logged. That the lease was lost is no fault."""
+    reason = error.reason if isinstance(error, Refused) else None
+    if reason is not Reason.CONFLICT:
+        _log.warning("publishing-failed", error=repr(error), exc_info=None if reason else error)
+    return _UNFIT if reason is Reason.LINT_FAILED else _AFTER_A_FAULT
