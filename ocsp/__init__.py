@@ -6,6 +6,7 @@ authority or the token is away.
 
     bytes -app-> cache                                          a hit is out after these two rooms
           -app-> request -> view -> answer -> signer -> cache   anything else
+    a URL -app-> publications -> conditions                     lists, whole and in part
 
 `request`, `spelling` and `answer` are CORE: values and bytes, no clock, no disk, no network.
 Never in this room: an issuing key, a write to the database, a decision about a certificate, a web

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from http import HTTPStatus
@@ -13,15 +12,17 @@ from typing import Any
 
 import structlog
 
-from ca.hsm import Health, State
 from ca.refusals import Reason
+from ocsp import conditions
 from ocsp.cache import Cache
+from ocsp.conditions import Selected
 from ocsp.document import INTERNAL_ERROR, MALFORMED, TOO_LARGE, Document, away, problem
 from ocsp.metrics import Metrics
+from ocsp.probes import Part, Probes
 from ocsp.publications import NOT_FOUND, Publications
 from ocsp.request import MAX_OCTETS
 from ocsp.responder import Responder
-from ocsp.spelling import MAX_CHARACTERS, spellings
+from ocsp.spelling import MAX_CHARACTERS, kept_spellings, spellings
 from ocsp.view import View
 
 Scope = MutableMapping[str, Any]
@@ -30,14 +31,18 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _OCSP = "/ocsp/"
-_CRL = re.compile(r"/crl/([a-z0-9._-]{1,63})(?:/([0-9]{1,4}))?\.crl")
+_CRL = re.compile(r"/crl/([a-z0-9._-]{1,63})(?:/([1-9][0-9]{0,3}|delta))?\.crl")
+_BUNDLE = "/crl/bundle.pem"
 _CERTIFICATE = re.compile(r"/ca/([a-z0-9._-]{1,63})\.cer")
 
 _log = structlog.get_logger("ocsp")
 
 
+_KEPT_CHARACTERS = 512  # of a text that is asked again; those of one certificate have a third of that
+
+
 class App:
-    """The ASGI application. `health` says what the signer can do now."""
+    """The ASGI application."""
 
     def __init__(
         self,
@@ -47,7 +52,7 @@ class App:
         responder: Responder,
         publications: Publications,
         metrics: Metrics,
-        health: Callable[[], Health],
+        probes: Probes,
         clock: Callable[[], datetime],
     ) -> None:
         self._view = view
@@ -55,7 +60,7 @@ class App:
         self._responder = responder
         self._publications = publications
         self._metrics = metrics
-        self._health = health
+        self._probes = probes
         self._clock = clock
         self._watching: asyncio.Task[None] | None = None
 
@@ -75,19 +80,30 @@ class App:
             document = (
                 self._refused(INTERNAL_ERROR, "internal_error") if is_ocsp else away("Something went wrong here.")
             )
-        await self._send(document, scope, send)
+        status, headers, body = self._selected(document, scope, is_ocsp)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def _selected(self, document: Document, scope: Scope, is_ocsp: bool) -> Selected:
+        method, fields, now = scope["method"], scope["headers"], self._clock()
+        if method == "POST":
+            return conditions.whole(document, now)
+        if method == "GET" and not is_ocsp:
+            return conditions.in_part(document, fields, now)
+        selected = conditions.unless_held(document, fields, now)
+        return selected._replace(body=b"") if method == "HEAD" else selected
 
     async def _ocsp(self, scope: Scope, receive: Receive) -> Document:
         if scope["method"] == "POST":
             body = await _body(receive)
             if len(body) > MAX_OCTETS:
                 return self._refused(TOO_LARGE, "too_large")
-            asked = [body]
+            asked: Sequence[bytes] = [body]
         elif scope["method"] in ("GET", "HEAD"):
             text: bytes = scope["raw_path"][len(_OCSP) :]
             if len(text) > MAX_CHARACTERS:
                 return self._refused(TOO_LARGE, "too_large")
-            asked = spellings(text)
+            asked = (kept_spellings if len(text) <= _KEPT_CHARACTERS else spellings)(text)
         else:
             return _not_allowed("GET, HEAD, POST")
         if not asked:
@@ -107,43 +123,18 @@ class App:
         if scope["method"] not in ("GET", "HEAD"):
             return _not_allowed("GET, HEAD")
         if match := _CRL.fullmatch(path):
-            return self._published("crl", await self._publications.crl(match[1], int(match[2] or 0)))
+            return self._published("crl", await self._publications.crl(match[1], _number(match[2])))
+        if path == _BUNDLE:
+            return self._published("bundle", await self._publications.bundle())
         if match := _CERTIFICATE.fullmatch(path):
             return self._published("certificate", self._publications.certificate(match[1]))
-        probe = {"/healthz": _alive, "/readyz": self._readiness, "/metrics": self._exposition}.get(path)
+        probes = self._probes
+        probe = {"/healthz": probes.alive, "/readyz": probes.readiness, "/metrics": probes.exposition}.get(path)
         return probe() if probe else NOT_FOUND
 
     def _published(self, kind: str, document: Document) -> Document:
         self._metrics.published.labels(kind, str(document.status.value)).inc()
         return document
-
-    def _exposition(self) -> Document:
-        return self._metrics.exposition({name: ready for name, (ready, _) in self._parts().items()})
-
-    def _readiness(self) -> Document:
-        parts = {name: {"ready": ready, "detail": detail} for name, (ready, detail) in self._parts().items()}
-        ready = all(part["ready"] for part in parts.values())
-        status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
-        return _json(status, {"status": "ready" if ready else "not ready", "parts": parts})
-
-    def _parts(self) -> dict[str, tuple[bool, str]]:
-        view = self._view
-        health = self._health()
-        faults = view.directory.faults(self._clock()) if view.directory else ["No CA is known yet."]
-        return {
-            "database": (view.fault is None, view.fault or "The database answers."),
-            "responder": (not faults, " ".join(faults) or "Each issuing CA has a responder."),
-            "signer": (health.state is not State.DOWN, health.sentence),
-        }
-
-    async def _send(self, document: Document, scope: Scope, send: Send) -> None:
-        status, headers = document.status, document.headers(self._clock())
-        body = b"" if scope["method"] == "HEAD" else document.body
-        if document.etag and scope["method"] != "POST" and _has(scope, document.etag):
-            status, body = HTTPStatus.NOT_MODIFIED, b""
-            headers = [header for header in headers if header[0] not in (b"content-type", b"content-length")]
-        await send({"type": "http.response.start", "status": status.value, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -158,14 +149,14 @@ class App:
 
     async def _watch(self) -> None:
         """Keeps the view true, and says so when a part goes away or comes back."""
-        before: dict[str, tuple[bool, str]] = {}
+        before: dict[str, Part] = {}
         while True:
-            now = self._parts()
+            now = self._probes.parts()
             for name, (ready, detail) in now.items():
                 if before.get(name, (True, ""))[0] != ready:
                     _log.warning("part changed", part=name, ready=ready, detail=detail)
             before = now
-            await asyncio.sleep(self._view.pause)
+            await self._view.change()
             await self._view.refresh()
 
 
@@ -182,10 +173,15 @@ async def _body(receive: Receive) -> bytes:
     return body
 
 
-def _has(scope: Scope, etag: bytes) -> bool:
-    """Whether the client holds these very bytes already (RFC 9110 13.1.2)."""
-    held = b",".join(value for name, value in scope["headers"] if name == b"if-none-match")
-    return etag in held
+def _number(name: str | None) -> int:
+    """Of a list, by what its URL says."""
+    match name:
+        case None:
+            return 0
+        case "delta":
+            return -1
+        case number:
+            return int(number)
 
 
 def _not_allowed(methods: str) -> Document:
@@ -195,11 +191,3 @@ def _not_allowed(methods: str) -> Document:
         f"Here one may {methods}.",
         (b"allow", methods.encode()),
     )
-
-
-def _alive() -> Document:
-    return _json(HTTPStatus.OK, {"status": "ok"})
-
-
-def _json(status: HTTPStatus, value: object) -> Document:
-    return Document(json.dumps(value).encode(), "application/json", status=status)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from typing import Any, Generic, TypeVar
 
 from ca.refusals import Reason, Refused
 
@@ -55,6 +55,22 @@ class Batch(Generic[Asked, Told]):
         if len(told) != len(asked):
             raise ValueError("not one answer for each question")
         return told
+
+
+class Shared(Generic[Told]):
+    """Those who want the same at the same time wait for one who makes it."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[Hashable, asyncio.Task[Told]] = {}
+
+    async def wait(self, name: Hashable, make: Callable[[], Coroutine[Any, Any, Told]]) -> Told:
+        """What `make` makes, or what is being made under this name."""
+        task = self._under_way.get(name)
+        if task is None:
+            task = self._under_way[name] = asyncio.create_task(make())
+            task.add_done_callback(lambda _: self._under_way.pop(name))
+        # One who asked may go away; the others still wait.
+        return await asyncio.shield(task)
 
 
 async def hop(awaited: Awaitable[Told]) -> Told:

@@ -1,4 +1,4 @@
-"""Answers by the bytes of their question: bounded, and never served past their life.
+"""Documents by what was asked: bounded in octets, and never served past their life.
 
 An answer was signed upon grounds: the statuses that the database gave. The database's generation
 says whether it has changed since the grounds were last seen to hold; an answer of an older
@@ -14,10 +14,13 @@ from datetime import datetime
 
 from ocsp.document import Document, Life
 
+OVERHEAD = 4096
+"""Octets that an entry takes beside the document's body: its question, headers and objects, rather more than less."""
+
 
 @dataclass(slots=True)
 class Entry:
-    """A document with a life, when to make a new one, and the generation in which it last held true."""
+    """A document with a life, when in it to make a new one, and the generation in which it last held true."""
 
     document: Document
     life: Life
@@ -27,10 +30,10 @@ class Entry:
 
 
 class Cache:
-    """At most `limit` entries; the one unused for longest goes first. For one thread."""
+    """At most `octets` of memory; the entry unused for longest goes first. For one thread."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, octets: int) -> None:
+        self._room = octets
         self._entries: OrderedDict[Hashable, Entry] = OrderedDict()
 
     def __len__(self) -> int:
@@ -38,9 +41,10 @@ class Cache:
 
     def current(self, question: Hashable, generation: int, now: datetime) -> Document | None:
         """What may be sent as it is: alive, not due for renewal, true in this generation."""
-        entry = self.alive(question, now)
-        if entry is None or entry.generation != generation or now >= entry.renew_at:
+        entry = self._entries.get(question)
+        if entry is None or entry.generation != generation or not entry.life.since <= now < entry.renew_at:
             return None
+        self._entries.move_to_end(question)
         return entry.document
 
     def alive(self, question: Hashable, now: datetime) -> Entry | None:
@@ -49,14 +53,24 @@ class Cache:
         if entry is None:
             return None
         if not entry.life.holds(now):
-            del self._entries[question]
+            self._drop(question)
             return None
         self._entries.move_to_end(question)
         return entry
 
     def put(self, question: Hashable, entry: Entry) -> None:
-        """Keeps the entry in place of an older one."""
+        """Keeps the entry in place of an older one, unless it is larger than all there is room for."""
+        self._drop(question)
         self._entries[question] = entry
-        self._entries.move_to_end(question)
-        if len(self._entries) > self._limit:
-            self._entries.popitem(last=False)
+        self._room -= _weight(entry)
+        while self._room < 0:
+            self._drop(next(iter(self._entries)))
+
+    def _drop(self, question: Hashable) -> None:
+        entry = self._entries.pop(question, None)
+        if entry is not None:
+            self._room += _weight(entry)
+
+
+def _weight(entry: Entry) -> int:
+    return OVERHEAD + len(entry.document.body)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import lru_cache
 from hashlib import sha256
@@ -15,10 +16,14 @@ from cryptography.x509.ocsp import OCSPResponseStatus
 from ca.refusals import Reason
 from ocsp.answer import refusal
 
-Headers = list[tuple[bytes, bytes]]
+Headers = Sequence[tuple[bytes, bytes]]
+
+_SECOND = timedelta(seconds=1)
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 OCSP_RESPONSE = "application/ocsp-response"
 CRL = "application/pkix-crl"
+PEM = "application/x-pem-file"
 CERTIFICATE = "application/pkix-cert"
 
 
@@ -36,15 +41,19 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One HTTP answer. Without a life nobody may keep it."""
+    """One HTTP answer. Without a life nobody may keep it; `freshness` is for how long at most, if not for its life."""
 
     body: bytes
     media_type: str
     life: Life | None = None
+    freshness: timedelta | None = None
     status: HTTPStatus = HTTPStatus.OK
-    extra: tuple[tuple[bytes, bytes], ...] = ()
+    extra: Headers = ()
     etag: bytes = field(init=False, default=b"", compare=False)
     _fixed: Headers = field(init=False, repr=False, compare=False)
+    _made: tuple[datetime, datetime, Headers] = field(
+        init=False, repr=False, compare=False, default=(_NEVER, _NEVER, ())
+    )
 
     def __post_init__(self) -> None:
         length = b"%d" % len(self.body)
@@ -55,23 +64,34 @@ class Document:
             object.__setattr__(self, "etag", b'"%s"' % sha256(self.body).hexdigest()[:32].encode())
             fixed += [
                 (b"etag", self.etag),
-                (b"last-modified", _http_date(self.life.since)),
-                (b"expires", _http_date(self.life.until)),
+                (b"last-modified", http_date(self.life.since.replace(microsecond=0))),
             ]
         object.__setattr__(self, "_fixed", fixed)
 
     def headers(self, now: datetime) -> Headers:
-        """The headers at this moment: max-age never reaches past the end of the document's life.
+        """The headers at this moment: nobody is told to keep it past the end of its life.
 
         The date is of the same clock: Last-Modified must not be after it (RFC 9110 8.8.2.1).
         """
-        date = (b"date", _http_date(now))
+        # A document is sent thousands of times in a second.
+        since, until, headers = self._made
+        if not since <= now < until:
+            until, headers = self._headers(now)
+            object.__setattr__(self, "_made", (now, until, headers))
+        return headers
+
+    def _headers(self, now: datetime) -> tuple[datetime, Headers]:
+        """And until when they are as true."""
+        second = now.replace(microsecond=0)
+        date = (b"date", http_date(second))
         if self.life is None:
-            return [date, *self._fixed]
-        seconds = max(0, int((self.life.until - now).total_seconds()))
+            return second + _SECOND, [date, *self._fixed]
+        end = self.life.until if self.freshness is None else min(self.life.until, now + self.freshness)
+        left = max(0, (end - now) // _SECOND)
         # RFC 5019 6.2: kept until nextUpdate by whoever likes, changed by nobody, never used stale.
-        control = b"max-age=%d, public, no-transform, must-revalidate" % seconds
-        return [date, *self._fixed, (b"cache-control", control)]
+        control = b"max-age=%d, public, no-transform, must-revalidate" % left
+        headers = [date, *self._fixed, (b"expires", http_date(end.replace(microsecond=0))), (b"cache-control", control)]
+        return min(second + _SECOND, self.life.until - left * _SECOND), headers
 
 
 def problem(status: HTTPStatus, reason: Reason, detail: str, *extra: tuple[bytes, bytes]) -> Document:
@@ -101,11 +121,7 @@ TOO_LARGE = Document(
 )
 
 
-def _http_date(moment: datetime) -> bytes:
-    return _http_second(moment.replace(microsecond=0))
-
-
 @lru_cache(maxsize=256)
-def _http_second(second: datetime) -> bytes:
-    """Thousands of answers leave in a second; its words are the same for all of them."""
+def http_date(second: datetime) -> bytes:
+    """A moment as HTTP writes it, to the second (RFC 9110 5.6.7)."""
     return format_datetime(second.astimezone(UTC), usegmt=True).encode()

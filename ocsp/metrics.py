@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from ca.store.status import PublishedList
 from ocsp.document import Document
+
+_KINDS = {0: "full", -1: "delta"}
 
 
 class Metrics:
@@ -36,11 +41,36 @@ class Metrics:
             "remit_status_published", "CRLs and CA certificates served.", ["kind", "status"], registry=self._registry
         )
         self._ready = Gauge("remit_status_ready", "Whether a part works.", ["part"], registry=self._registry)
+        self._age = Gauge(
+            "remit_status_crl_age_seconds",
+            "Since when a CA's list is in force; of its shards, the oldest.",
+            ["issuer", "list"],
+            registry=self._registry,
+        )
+        self._expires = Gauge(
+            "remit_status_crl_expires_seconds",
+            "For how long a CA's list still holds; of its shards, the one that ends first.",
+            ["issuer", "list"],
+            registry=self._registry,
+        )
         # The one that is counted at full speed: looked up once.
         self.cached = self.answers.labels("cached")
 
-    def exposition(self, ready: Mapping[str, bool]) -> Document:
+    def exposition(self, ready: Mapping[str, bool], lists: Iterable[PublishedList], now: datetime) -> Document:
         """Everything in Prometheus's text format."""
         for part, is_ready in ready.items():
             self._ready.labels(part).set(is_ready)
+        self._age.clear()
+        self._expires.clear()
+        for labels, group in _grouped(lists).items():
+            self._age.labels(*labels).set(max((now - one.this_update).total_seconds() for one in group))
+            self._expires.labels(*labels).set(min((one.next_update - now).total_seconds() for one in group))
         return Document(generate_latest(self._registry), CONTENT_TYPE_LATEST)
+
+
+def _grouped(lists: Iterable[PublishedList]) -> dict[tuple[str, str], list[PublishedList]]:
+    """By CA and kind: a thousand shards are one."""
+    groups: dict[tuple[str, str], list[PublishedList]] = defaultdict(list)
+    for one in lists:
+        groups[one.issuer, _KINDS.get(one.shard, "shards")].append(one)
+    return groups

@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
+from cryptography import x509
 
 from ca.hsm import Signer
 from ca.identifiers import Serial
 from ca.pki.keys import InvalidSignature, verify
 from ca.refusals import Reason, Refused
-from ca.store.status import Authority, CertificateStatus, Good, Revoked
+from ca.store.status import Authority, CertificateStatus, Good, Intended, Revoked
 from ocsp.answer import (
     GOOD,
     NEVER_ISSUED,
@@ -35,14 +36,15 @@ from ocsp.answer import (
     response,
     response_data,
 )
-from ocsp.batch import Batch
+from ocsp.batch import Batch, Shared
 from ocsp.cache import Cache, Entry
+from ocsp.directory import Directory
 from ocsp.document import INTERNAL_ERROR, MALFORMED, OCSP_RESPONSE, TRY_LATER, UNAUTHORIZED, Document, Life
 from ocsp.lint import Linted, lint_response
 from ocsp.meter import Meter
 from ocsp.metrics import Metrics
 from ocsp.request import Malformed, Request, parse
-from ocsp.view import Directory, View
+from ocsp.view import View
 
 _log = structlog.get_logger("ocsp")
 
@@ -89,16 +91,16 @@ class Responder:
         self._metrics = metrics
         self._clock = clock
         self._signatures: Batch[Linted, bytes] = Batch(self._sign)
-        self._under_way: dict[tuple[int, bytes], asyncio.Task[_Told]] = {}
+        self._shared: Shared[_Told] = Shared()
 
     async def answer(self, spellings: Sequence[bytes]) -> Document:
         """The answer to a request, of which a proxy may have left several spellings; the likeliest comes first."""
         with self._metrics.fresh.time():
-            document, outcome = await self._shared(spellings)
+            document, outcome = await self._told(spellings)
         self._metrics.answers.labels(outcome).inc()
         return document
 
-    async def _shared(self, spellings: Sequence[bytes]) -> _Told:
+    async def _told(self, spellings: Sequence[bytes]) -> _Told:
         """Those who ask the same at the same time wait for one answer, unless the database changed in between."""
         directory = self._view.directory
         if directory is None:
@@ -107,12 +109,7 @@ class Responder:
         if not understood:
             return refusal
         name = (self._view.generation, understood[0].der)
-        task = self._under_way.get(name)
-        if task is None:
-            task = self._under_way[name] = asyncio.create_task(self._tell(understood, directory))
-            task.add_done_callback(lambda _: self._under_way.pop(name))
-        # One who asked may go away; the others still wait.
-        return await asyncio.shield(task)
+        return await self._shared.wait(name, lambda: self._tell(understood, directory))
 
     async def _tell(self, questions: Sequence[_Question], directory: Directory) -> _Told:
         # Taken before the database is asked: a change in between makes the answer of an older generation.
@@ -144,7 +141,7 @@ class Responder:
         if signatory is None:
             # Nobody is delegated to answer for a root; an issuing CA's responder is awaited.
             return (TRY_LATER, "try_later") if question.authority.kind == "issuing" else (UNAUTHORIZED, "unauthorized")
-        keepable = question.request.nonce is None and _are_found(statuses)
+        keepable = question.request.nonce is None and _are_final(statuses)
         if not keepable and not self._meter.take():
             return TRY_LATER, "metered"
         now = self._clock()
@@ -197,6 +194,9 @@ class Responder:
                 return GOOD
             case Revoked(at=at, reason=reason):
                 return Revocation(at, reason)
+            case Intended(at=at):
+                # The key may have signed it and the answer may have left: never good, and never unknown either.
+                return Revocation(at, x509.ReasonFlags.certificate_hold)
             case None:
                 return UNKNOWN
             case _:
@@ -239,7 +239,12 @@ def _understand(spellings: Sequence[bytes], directory: Directory) -> tuple[list[
 
 
 def _are_found(statuses: _Statuses) -> bool:
-    """Whether each is known: an answer about anything else may be asked for without end, so it is not kept."""
+    """Whether each is of a certificate that exists."""
+    return all(isinstance(status, Good | Revoked | Intended) for status in statuses)
+
+
+def _are_final(statuses: _Statuses) -> bool:
+    """Whether a new version tells of each change. What was never issued may be asked for without end, besides."""
     return all(isinstance(status, Good | Revoked) for status in statuses)
 
 

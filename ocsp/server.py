@@ -20,16 +20,18 @@ from ca.config import Misconfigured, Settings, split_listener
 from ca.hsm import Signer, TokenFault
 from ca.hsm.owner import Owner
 from ca.store.status import StatusReader
+from ca.store.watch import Watcher
 from ocsp.app import App
 from ocsp.cache import Cache
 from ocsp.meter import Meter
 from ocsp.metrics import Metrics
+from ocsp.probes import Probes
 from ocsp.publications import Publications
 from ocsp.responder import Responder, Terms
 from ocsp.view import View
 from softhsm.configuration import use
 
-_KEPT_ANSWERS = 16_384
+_KEPT_OCTETS = 64 << 20
 _UNKEPT_PER_SECOND = 500.0
 _UNKEPT_AT_ONCE = 1000.0
 
@@ -50,7 +52,8 @@ def main() -> int:
 
 
 def _run(settings: Settings, owner: Owner) -> None:
-    with closing(View(StatusReader(settings.database_url), owner.adopt, now)) as view:
+    url = settings.database_url
+    with closing(View(StatusReader(url), Watcher(url), owner.adopt, now)) as view:
         _serve(application(settings, view, owner), _bound(settings))
 
 
@@ -61,7 +64,7 @@ def now() -> datetime:
 
 def application(settings: Settings, view: View, signer: Signer) -> App:
     """The ASGI application upon a view of the database and a signer."""
-    cache, metrics = Cache(_KEPT_ANSWERS), Metrics()
+    cache, metrics = Cache(_KEPT_OCTETS), Metrics()
     responder = Responder(
         view=view,
         cache=cache,
@@ -77,7 +80,7 @@ def application(settings: Settings, view: View, signer: Signer) -> App:
         responder=responder,
         publications=Publications(view, settings.status.ocsp_validity, now),
         metrics=metrics,
-        health=signer.health,
+        probes=Probes(view, metrics, signer.health, now),
         clock=now,
     )
 

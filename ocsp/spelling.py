@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from base64 import b64decode
 from binascii import Error
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import combinations, combinations_with_replacement, islice
 from urllib.parse import unquote_to_bytes
 
@@ -24,7 +25,13 @@ _MOST_SPELLINGS = 256
 _SEQUENCE = 0x30
 
 
-def spellings(text: bytes) -> list[bytes]:
+@lru_cache(maxsize=16384)
+def kept_spellings(text: bytes) -> Sequence[bytes]:
+    """`spellings` for a short text, such as is asked again and again."""
+    return spellings(text)
+
+
+def spellings(text: bytes) -> Sequence[bytes]:
     """Every request that this text can mean, the plain reading first; none if it means nothing.
 
     At most 256. More than one only where a proxy merged slashes: the caller knows which of them

@@ -1,34 +1,37 @@
-"""The database as this process sees it: which CAs there are, who signs for them, what became of a serial.
+"""The database as this process sees it: the directory, what became of a serial, and the lists.
 
-One thread reads. It looks several times a second whether anything changed; each change begins a new
-generation, in which no earlier answer counts as true before it was proved again.
+It is looked at whenever something may have changed, and several times a second in any case; each
+change begins a new generation, in which no earlier answer counts as true before it was proved again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from ca.hsm import TokenFault
-from ca.identifiers import Serial, Thumbprint
-from ca.pki.keys import PublicKey, thumbprint
+from ca.identifiers import Serial
+from ca.pki.keys import PublicKey
 from ca.refusals import Refused
-from ca.store.status import Authority, CertificateStatus, Responder
-from ocsp.answer import Signatory
+from ca.store.status import CertificateStatus
 from ocsp.batch import Batch, hop
-from ocsp.request import IssuerHash, issuer_hashes
+from ocsp.directory import Directory, DirectoryReader
+from ocsp.directory import Reader as ReaderOfDirectory
 
 _T = TypeVar("_T")
 
-POLL = 0.1
-"""Seconds between two looks: the longest that a revocation stays unseen by this process."""
+POLL = 0.25
+"""Seconds between two looks where no notice comes: the longest that a revocation stays unseen by this process."""
 
 RETRY = 1.0
-"""Seconds between two looks while something is missing."""
+"""Seconds between two looks at a database that does not answer."""
+
+DIRECTORY_LIFE = timedelta(seconds=1)
+"""A responder's certificate, or its key, may come and go without a change of what is said of certificates."""
+
+_LISTEN = 1.0  # seconds; closing waits so long for the thread that listens
 
 _Question = tuple[str, Sequence[Serial]]
 _Statuses = dict[Serial, CertificateStatus]
@@ -45,42 +48,20 @@ class PublishedCrl(Protocol):
     def next_update(self) -> datetime: ...
 
 
-class Reader(Protocol):
+class Reader(ReaderOfDirectory, Protocol):
     """`ca.store.status.StatusReader`, or in tests a dictionary."""
 
-    def authorities(self) -> list[Authority]: ...
-    def responder(self, authority_id: str, now: datetime) -> Responder | None: ...
     def statuses(self, authority_id: str, serials: Sequence[Serial]) -> _Statuses: ...
     def crl(self, authority_id: str, shard: int = 0) -> PublishedCrl | None: ...
     def version(self) -> object: ...
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Directory:
-    """The CAs by name and by CertID, the responder of each that has one, and why one cannot sign."""
+class Watcher(Protocol):
+    """`ca.store.watch.Watcher`, or in tests a bell."""
 
-    authorities: Mapping[str, Authority]
-    issuers: Mapping[IssuerHash, Authority]
-    signatories: Mapping[str, Signatory]
-    refused: Mapping[str, str]
-
-    def signatory(self, authority_id: str, now: datetime) -> Signatory | None:
-        """Who signs for this CA, unless its certificate has ended."""
-        signatory = self.signatories.get(authority_id)
-        if signatory is None or signatory.certificate.not_valid_after_utc <= now:
-            return None
-        return signatory
-
-    def faults(self, now: datetime) -> list[str]:
-        """One sentence for each CA that issues and whose answers nobody can sign."""
-        if not self.authorities:
-            return ["There is no CA in the database; 'remit init' makes one."]
-        return [
-            self.refused.get(one.id, f"There is no responder certificate in force for {one.id}.")
-            for one in self.authorities.values()
-            if one.kind == "issuing" and self.signatory(one.id, now) is None
-        ]
+    def wait(self, seconds: float) -> None: ...
+    def close(self) -> None: ...
 
 
 class View:
@@ -89,87 +70,88 @@ class View:
     `adopt` makes the private half of a responder's key ready to sign; it raises `TokenFault`.
     """
 
-    def __init__(self, reader: Reader, adopt: Callable[[str, PublicKey], None], clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        watcher: Watcher,
+        adopt: Callable[[str, PublicKey], None],
+        clock: Callable[[], datetime],
+    ) -> None:
         self.generation = 0
         self.directory: Directory | None = None
         self.fault: str | None = "The database has not been read yet."
         self._reader = reader
-        self._adopt = adopt
+        self._watcher = watcher
+        self._directories = DirectoryReader(reader, adopt)
         self._clock = clock
-        self._thread = ThreadPoolExecutor(1, "status-reader")
+        # A list of 40 MB must not keep a question of a serial waiting, nor a look.
+        self._reading, self._fetching, self._listening = (
+            ThreadPoolExecutor(1, name) for name in ("status-reader", "list-reader", "status-watcher")
+        )
         self._lookups: Batch[_Question, _Statuses] = Batch(self._look_up)
-        self._adopted: set[Thumbprint] = set()
         self._seen: object = None
+        self._read_at = clock()
+        self._notice: asyncio.Future[None] | None = None
 
-    @property
-    def pause(self) -> float:
-        """Seconds to wait before the next `refresh`."""
-        return RETRY if self._is_incomplete() else POLL
+    async def change(self) -> None:
+        """Returns as soon as something may have changed, and after `POLL` seconds in any case: a notice can be lost."""
+        pause = POLL if self.fault is None else RETRY
+        if self._notice is None:
+            self._notice = _in(self._listening, lambda: self._watcher.wait(_LISTEN))
+        try:
+            await asyncio.wait({self._notice}, timeout=pause)
+        except asyncio.CancelledError:
+            self._notice.cancel()
+            raise
+        if self._notice.done():
+            is_deaf = self._notice.exception() is not None
+            self._notice = None
+            if is_deaf:
+                await asyncio.sleep(pause)
 
     async def refresh(self) -> None:
         """Begins a new generation if the database changed. A failure is kept in `fault`; what was known stays."""
         try:
-            read = await hop(self._in_thread(self._read))
+            seen, directory = await hop(_in(self._reading, self._read))
         except Refused as refused:
             self.fault = f"The database cannot be read. {refused.detail}"
             return
-        self.fault = None
-        if read is not None:
-            self._seen, self.directory = read
-            self.generation += 1
+        # After a failure a change may have gone unseen.
+        is_new = self.fault is not None or seen != self._seen or directory is not self.directory
+        self._seen, self.directory, self.fault = seen, directory, None
+        self.generation += is_new
 
     async def statuses(self, authority_id: str, serials: Sequence[Serial]) -> _Statuses:
         """The status of each serial. Raises `Refused(UNAVAILABLE)`."""
         return await self._lookups.ask((authority_id, serials))
 
-    async def crl(self, authority_id: str, shard: int) -> PublishedCrl | None:
-        """The CRL in force. Raises `Refused(UNAVAILABLE)`."""
-        return await hop(self._in_thread(lambda: self._reader.crl(authority_id, shard)))
+    async def fetch(self, make: Callable[[Callable[[str, int], PublishedCrl | None]], _T]) -> _T:
+        """What `make` makes of lists, away from the event loop: it is given how to read one by its CA and number.
+
+        Raises `Refused(UNAVAILABLE)`.
+        """
+        return await hop(_in(self._fetching, lambda: make(self._reader.crl)))
 
     def close(self) -> None:
-        """Ends the thread, then the reader's connections."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        """Ends the threads, then the reader's and the watcher's connections."""
+        for thread in (self._reading, self._fetching, self._listening):
+            thread.shutdown(wait=True, cancel_futures=True)
         self._reader.close()
+        self._watcher.close()
 
-    def _is_incomplete(self) -> bool:
-        return self.fault is not None or self.directory is None or bool(self.directory.faults(self._clock()))
-
-    def _in_thread(self, act: Callable[[], _T]) -> asyncio.Future[_T]:
-        return asyncio.get_running_loop().run_in_executor(self._thread, act)
-
-    def _read(self) -> tuple[object, Directory] | None:
+    def _read(self) -> tuple[object, Directory]:
         # The version comes first: a commit after it shows in the next look, at worst once too often.
-        version = self._reader.version()
-        if version == self._seen and not self._is_incomplete():
-            return None
-        authorities = self._reader.authorities()
-        issuers = {key: one for one in authorities for key in issuer_hashes(one.certificate)}
-        signatories, refused = self._signatories(authorities)
-        return version, Directory({one.id: one for one in authorities}, issuers, signatories, refused)
-
-    def _signatories(self, authorities: list[Authority]) -> tuple[dict[str, Signatory], dict[str, str]]:
-        signatories, refused = {}, {}
-        for one in authorities:
-            responder = self._reader.responder(one.id, self._clock())
-            if responder is None:
-                continue
-            signatory = Signatory.of(responder.certificate)
-            try:
-                self._make_ready(signatory.public_key, f"OCSP of {one.id}")
-            except TokenFault as fault:
-                refused[one.id] = str(fault)
-            else:
-                signatories[one.id] = signatory
-        return signatories, refused
-
-    def _make_ready(self, public_key: PublicKey, label: str) -> None:
-        name = thumbprint(public_key)
-        if name not in self._adopted:
-            self._adopt(label, public_key)
-            self._adopted.add(name)
+        version, now = self._reader.version(), self._clock()
+        known = self.directory
+        is_young = abs(now - self._read_at) < DIRECTORY_LIFE
+        if known is not None and is_young and version == self._seen and self.fault is None:
+            return version, known
+        read = self._directories.read(now)
+        self._read_at = now
+        return version, known if known is not None and read == known else read
 
     async def _look_up(self, questions: list[_Question]) -> list[_Statuses]:
-        return await self._in_thread(lambda: self._read_statuses(questions))
+        return await _in(self._reading, lambda: self._read_statuses(questions))
 
     def _read_statuses(self, questions: list[_Question]) -> list[_Statuses]:
         """One query for each CA, whatever the number of questions."""
@@ -178,3 +160,7 @@ class View:
             wanted.setdefault(authority_id, set()).update(serials)
         found = {one: self._reader.statuses(one, sorted(serials)) for one, serials in wanted.items()}
         return [{serial: found[one][serial] for serial in serials} for one, serials in questions]
+
+
+def _in(thread: Executor, act: Callable[[], _T]) -> asyncio.Future[_T]:
+    return asyncio.get_running_loop().run_in_executor(thread, act)

@@ -197,15 +197,22 @@ def by_thumbprint(connection: Connection, x5t: Thumbprint) -> CertificateRecord 
 
 def newest(connection: Connection, kind: Kind, issuer: str, now: datetime) -> CertificateRecord | None:
     """The certificate of this kind that is valid now and lives longest, or None."""
-    query = (
+    row = connection.execute(_in_force(kind, issuer, now).limit(1)).first()
+    return None if row is None else _record(row)
+
+
+def in_force(connection: Connection, kind: Kind, issuer: str, now: datetime) -> list[CertificateRecord]:
+    """The certificates of this kind that are valid now, the one that lives longest first."""
+    return [_record(row) for row in connection.execute(_in_force(kind, issuer, now))]
+
+
+def _in_force(kind: Kind, issuer: str, now: datetime) -> Select[Any]:
+    return (
         _issued()
         .where(certificates.c.kind == kind.value, certificates.c.issuer == issuer)
         .where(certificates.c.not_before <= now, certificates.c.not_after > now, revocations.c.serial.is_(None))
         .order_by(certificates.c.not_after.desc(), certificates.c.id.desc())
-        .limit(1)
     )
-    row = connection.execute(query).first()
-    return None if row is None else _record(row)
 
 
 def latest(connection: Connection, kind: Kind, issuer: str) -> CertificateRecord | None:

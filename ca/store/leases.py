@@ -1,4 +1,4 @@
-"""Leases: who does what only one may do. A fence counts the holders, so that what an earlier one still tries is refused."""
+"""Leases: who does what only one may do. A fence counts the holders, so what an earlier one still tries is refused."""
 
 from __future__ import annotations
 

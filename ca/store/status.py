@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from cryptography import x509
-from sqlalchemy import Connection, and_, select, text
+from sqlalchemy import Connection, and_, literal, select, text, union_all
 
 from ca.identifiers import Serial
 from ca.pki.profile import Kind
@@ -17,7 +17,8 @@ from ca.store import crls
 from ca.store import issuers as issuer_store
 from ca.store.certificates import State
 from ca.store.crls import PublishedCrl
-from ca.store.tables import certificates, revocations
+from ca.store.tables import certificates, revisions, revocations
+from ca.store.tables import crls as crls_table
 from ca.store.transaction import open_engine
 
 
@@ -28,10 +29,17 @@ class Good:
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """Revoked, or signed for and not yet known to be finished (which is said as a hold)."""
+    """Revoked or held."""
 
     at: datetime
     reason: x509.ReasonFlags
+
+
+@dataclass(frozen=True, slots=True)
+class Intended:
+    """Signed for at this moment and not known to be finished. No version tells of its end, so it is not to be kept."""
+
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +47,7 @@ class Unknown:
     """Not a serial that this CA ever assigned."""
 
 
-CertificateStatus = Good | Revoked | Unknown
+CertificateStatus = Good | Revoked | Intended | Unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +61,29 @@ class Authority:
 
 @dataclass(frozen=True, slots=True)
 class Responder:
-    """The delegated OCSP responder's certificate in force (RFC 6960 4.2.2.2)."""
+    """A delegated OCSP responder's certificate in force (RFC 6960 4.2.2.2)."""
 
     certificate: x509.Certificate
 
 
+@dataclass(frozen=True, slots=True)
+class PublishedList:
+    """A list in force without its bytes, which may be many. `shard` is 0 for the full list, -1 for its delta."""
+
+    issuer: str
+    shard: int
+    number: int
+    this_update: datetime
+    next_update: datetime
+
+
 class StatusReader:
-    """Reads the status of certificates. Not for several threads at once."""
+    """Reads the status of certificates. `version` is for one thread, the rest for any."""
 
     def __init__(self, url: str) -> None:
         self._engine = open_engine(url, writable=False)
         self._watch: Connection | None = None
+        self._version: tuple[object, object] | None = None
 
     def authorities(self) -> list[Authority]:
         """Every CA of this database, the root first."""
@@ -78,11 +98,11 @@ class StatusReader:
             for record in records
         ]
 
-    def responder(self, authority_id: str, now: datetime) -> Responder | None:
-        """The responder certificate of this CA that is valid now and lives longest, or None."""
+    def responders(self, authority_id: str, now: datetime) -> list[Responder]:
+        """The responder certificates of this CA that are valid now, the one that lives longest first."""
         with self._engine.connect() as connection:
-            record = certificate_store.newest(connection, Kind.RESPONDER, authority_id, now)
-        return None if record is None else Responder(x509.load_der_x509_certificate(record.der))
+            records = certificate_store.in_force(connection, Kind.RESPONDER, authority_id, now)
+        return [Responder(x509.load_der_x509_certificate(record.der)) for record in records]
 
     def statuses(self, authority_id: str, serials: Sequence[Serial]) -> dict[Serial, CertificateStatus]:
         """The status of each serial. What is not in the database is `Unknown`."""
@@ -112,17 +132,31 @@ class StatusReader:
         with self._engine.connect() as connection:
             return crls.find(connection, authority_id, shard)
 
-    def version(self) -> object:
-        """A value that differs after anything read here has changed.
+    def lists(self) -> list[PublishedList]:
+        """Every list in force."""
+        with self._engine.connect() as connection:
+            found = crls.headings(connection)
+        return [PublishedList(one.issuer, one.shard, one.number, one.this_update, one.next_update) for one in found]
 
-        SQLite counts the commits of others for each connection (`PRAGMA data_version`), so one
-        connection is kept for this alone. Each look is a transaction of its own: inside a longer
-        one the view, and so the count, stands still.
+    def version(self) -> object:
+        """A value that differs after anything was revoked, held, released or published.
+
+        SQLite counts the commits of others for each connection (`PRAGMA data_version`), so one connection is
+        kept for this alone, and where nothing was committed nothing is read. Each look is a transaction of its
+        own: inside a longer one the view, and so the count, stands still.
         """
         if self._watch is None:
             self._watch = self._engine.connect()
+        if self._engine.dialect.name == "sqlite":
+            with self._watch.begin():
+                commits = self._watch.execute(_COMMITS).scalar_one()
+            if self._version is not None and self._version[0] == commits:
+                return self._version[1]
+        else:
+            commits = None
         with self._watch.begin():
-            return self._watch.execute(text(_VERSION[self._engine.dialect.name])).scalar_one()
+            self._version = (commits, tuple(tuple(row) for row in self._watch.execute(_NUMBERS)))
+        return self._version[1]
 
     def close(self) -> None:
         """Closes every connection."""
@@ -131,12 +165,11 @@ class StatusReader:
         self._engine.dispose()
 
 
-_VERSION = {
-    "sqlite": "PRAGMA data_version",
-    # A standby writes no log; it replays the primary's.
-    "postgresql": "SELECT CASE WHEN pg_is_in_recovery()"
-    " THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text",
-}
+_COMMITS = text("PRAGMA data_version")
+_NUMBERS = union_all(
+    select(revisions.c.issuer, literal(None), revisions.c.revision),
+    select(crls_table.c.issuer, crls_table.c.shard, crls_table.c.number),
+).order_by(text("1, 2, 3"))
 
 
 def _status(row: Any) -> CertificateStatus:
@@ -144,5 +177,4 @@ def _status(row: Any) -> CertificateStatus:
         return Revoked(row.revoked_at, x509.ReasonFlags(row.reason))
     if row.state == State.ISSUED.value:
         return Good()
-    # The key may have signed it and the answer may have left: never good, and never unknown either.
-    return Revoked(row.created_at, x509.ReasonFlags.certificate_hold)
+    return Intended(row.created_at)

@@ -36,7 +36,7 @@ from ca.policy.ceiling import Asked
 from ca.proofs import token
 from ca.refusals import Refused
 from ca.store import certificates
-from ca.store.status import Revoked, StatusReader
+from ca.store.status import Intended, Revoked, StatusReader
 from ca.store.transaction import Connection, Database
 
 Strike = Callable[[], None]
@@ -146,7 +146,7 @@ def _check_what_a_death_left(settings: Settings, database: Database) -> None:
     reader = StatusReader(settings.database_url)
     for intent in left:
         status = reader.statuses(intent.issuer, [intent.serial])[intent.serial]
-        assert isinstance(status, Revoked), status
+        assert isinstance(status, Intended | Revoked), status
     reader.close()
 
 

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from threading import Event
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
@@ -19,12 +20,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ca.hsm import KeyKind
 from ca.identifiers import Serial
+from ca.refusals import Refused
 from ca.store.crls import PublishedCrl
-from ca.store.status import Authority, CertificateStatus, Good, Responder, Revoked, Unknown
+from ca.store.status import Authority, CertificateStatus, Good, Intended, PublishedList, Responder, Revoked, Unknown
 from ocsp.app import App
 from ocsp.cache import Cache
 from ocsp.meter import Meter
 from ocsp.metrics import Metrics
+from ocsp.probes import Probes
 from ocsp.publications import Publications
 from ocsp.responder import Responder as Answering
 from ocsp.responder import Terms
@@ -54,11 +57,12 @@ class Shelf:
     """A `Reader` without a database. `commit` is what makes a change visible."""
 
     cas: list[Authority] = field(default_factory=list)
-    responders: dict[str, x509.Certificate] = field(default_factory=dict)
+    responders_of: dict[str, list[x509.Certificate]] = field(default_factory=dict)
     rows: dict[tuple[str, Serial], CertificateStatus] = field(default_factory=dict)
     crls: dict[tuple[str, int], PublishedCrl] = field(default_factory=dict)
     away: bool = False
     lookups: list[tuple[str, list[Serial]]] = field(default_factory=list)
+    fetches: list[tuple[str, int]] = field(default_factory=list)
     commits: int = 0
     closed: bool = False
 
@@ -69,9 +73,14 @@ class Shelf:
         self._require()
         return list(self.cas)
 
-    def responder(self, authority_id: str, now: datetime) -> Responder | None:
-        found = self.responders.get(authority_id)
-        return Responder(found) if found and now < found.not_valid_after_utc else None
+    def responders(self, authority_id: str, now: datetime) -> list[Responder]:
+        return [Responder(one) for one in self.responders_of.get(authority_id, ()) if now < one.not_valid_after_utc]
+
+    def lists(self) -> list[PublishedList]:
+        return [
+            PublishedList(one.issuer, one.shard, one.number, one.this_update, one.next_update)
+            for one in self.crls.values()
+        ]
 
     def statuses(self, authority_id: str, serials: Sequence[Serial]) -> dict[Serial, CertificateStatus]:
         self._require()
@@ -80,6 +89,7 @@ class Shelf:
 
     def crl(self, authority_id: str, shard: int = 0) -> PublishedCrl | None:
         self._require()
+        self.fetches.append((authority_id, shard))
         return self.crls.get((authority_id, shard))
 
     def version(self) -> object:
@@ -92,6 +102,27 @@ class Shelf:
     def _require(self) -> None:
         if self.away:
             raise DriverError("the database went away")
+
+
+class Bell:
+    """A `Watcher` without a database: who waits hears it ring."""
+
+    def __init__(self) -> None:
+        self.rung, self.heard = Event(), Event()
+        self.fault: Refused | None = None
+        self.waits = 0
+        self.closed = False
+
+    def wait(self, seconds: float) -> None:
+        self.waits += 1
+        self.heard.set()
+        if self.fault:
+            raise self.fault
+        self.rung.wait(seconds)
+        self.rung.clear()
+
+    def close(self) -> None:
+        self.closed = True
 
 
 @dataclass
@@ -121,16 +152,17 @@ class House:
         self.responder_key = self.signer.generate("ocsp", kind)
         self.shelf = Shelf(
             cas=[Authority("root-1", self.root, "root"), Authority("issuing-1", self.issuing, "issuing")],
-            responders={"issuing-1": self.certify(self.responder_key)},
+            responders_of={"issuing-1": [self.certify(self.responder_key)]},
             rows={
                 ("issuing-1", GOOD): Good(),
                 ("issuing-1", REVOKED): Revoked(REVOKED_AT, x509.ReasonFlags.key_compromise),
-                ("issuing-1", UNFINISHED): Revoked(REVOKED_AT, x509.ReasonFlags.certificate_hold),
+                ("issuing-1", UNFINISHED): Intended(REVOKED_AT),
                 ("root-1", NEVER_ISSUED): Good(),
             },
         )
-        self.cache, self.metrics = Cache(64), Metrics()
-        self.view = View(self.shelf, self.signer.adopt, self.clock)
+        self.cache, self.metrics = Cache(1 << 20), Metrics()
+        self.bell = Bell()
+        self.view = View(self.shelf, self.bell, self.signer.adopt, self.clock)
         self.responder = Answering(
             view=self.view,
             cache=self.cache,
@@ -146,7 +178,7 @@ class House:
             responder=self.responder,
             publications=Publications(self.view, VALIDITY, self.clock),
             metrics=self.metrics,
-            health=self.signer.health,
+            probes=Probes(self.view, self.metrics, self.signer.health, self.clock),
             clock=self.clock,
         )
         self.look()
@@ -262,7 +294,7 @@ async def exchange(app: App, method: str, path: str | bytes, body: bytes, **head
     await app(scope, receive, send)
     start, content = sent
     names = {name.decode(): value.decode() for name, value in start["headers"]}
-    return Reply(start["status"], names, content["body"])
+    return Reply(start["status"], names, bytes(content["body"]))
 
 
 def run(act: Coroutine[Any, Any, T]) -> T:
@@ -288,3 +320,8 @@ def _hashed(octets: bytes, algorithm: hashes.HashAlgorithm) -> bytes:
 def _key_octets(issuer: x509.Certificate) -> bytes:
     """By another way than the service's: for a curve, the BIT STRING is the point."""
     return issuer.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+
+def published_crl(issuer: str, shard: int, number: int, since: datetime, until: datetime, der: bytes) -> PublishedCrl:
+    """A list as it is served."""
+    return PublishedCrl(issuer, shard, number, since, until, revision=1, entries=0, der=der)

@@ -32,7 +32,7 @@ MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31)).map(  # noq
 
 
 def signatory(house: House) -> Signatory:
-    return Signatory.of(house.shelf.responders["issuing-1"])
+    return Signatory.of(house.shelf.responders_of["issuing-1"][0])
 
 
 def certid(serial: int = 77, algorithm: hashes.HashAlgorithm | None = None) -> CertificateId:

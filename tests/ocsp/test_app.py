@@ -6,6 +6,7 @@ import asyncio
 import json
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,11 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ca.identifiers import Serial
-from ca.store.crls import PublishedCrl
 from ca.store.status import Good, Revoked
 from ocsp.request import MAX_OCTETS
 from ocsp.spelling import MAX_CHARACTERS
-from tests.ocsp.house import GOOD, NEVER_ISSUED, NONCE, House, question, run
+from tests.ocsp.house import GOOD, NEVER_ISSUED, NONCE, House, published_crl, question, run
 from tests.ocsp.test_spelling import der as sequence
 
 HOUSE = House(unkept=10**9)
@@ -156,8 +156,10 @@ def test_there_is_nothing_elsewhere(house: House, path: str) -> None:
 
 def test_lists_and_certificates(house: House) -> None:
     for shard, path in ((0, "/crl/issuing-1.crl"), (1, "/crl/issuing-1/1.crl")):
-        published = PublishedCrl("issuing-1", shard, 1, house.now, house.now.replace(hour=13), b"crl %d" % shard)
+        published = published_crl("issuing-1", shard, 1, house.now, house.now.replace(hour=13), b"crl %d" % shard)
         house.shelf.crls["issuing-1", shard] = published
+        house.shelf.commit()
+        house.look()
         reply = house.get(path)
         assert (reply.status, reply.body) == (200, published.der)
         assert reply.headers["content-type"] == "application/pkix-crl"
@@ -181,9 +183,28 @@ def test_readiness_says_which_part_is_not(house: House) -> None:
         "database": False,
         "responder": True,
         "signer": False,
+        "crl": True,
     }
     assert parts["signer"]["detail"] == "The token was pulled."
     assert house.get("/healthz").status == 200
+
+
+def test_readiness_turns_at_half_of_a_list_s_life(house: House) -> None:
+    for name, shard in (("issuing-1", 0), ("issuing-1", 3), ("root-1", 0)):
+        life = timedelta(hours=1 if shard else 2)
+        house.shelf.crls[name, shard] = published_crl(name, shard, 1, house.now, house.now + life, b"crl")
+    house.shelf.commit()
+    house.look()
+    house.later(minutes=30)
+    assert house.get("/readyz").status == 200
+    house.later(seconds=1)
+    reply = house.get("/readyz")
+    assert reply.status == 503
+    part = json.loads(reply.body)["parts"]["crl"]
+    assert part == {"ready": False, "detail": "Past half of their life: /crl/issuing-1/3.crl"}
+    metrics = house.get("/metrics").body
+    assert b'remit_status_crl_age_seconds{issuer="issuing-1",list="shards"} 1801.0' in metrics
+    assert b'remit_status_ready{part="crl"} 0.0' in metrics
 
 
 def test_before_the_first_look_no_part_but_the_signer_is_ready(house: House) -> None:
@@ -253,9 +274,8 @@ def test_one_who_goes_away_is_not_waited_for(house: House) -> None:
     assert house.outcomes() == {"malformed": 1}
 
 
-def test_the_life_of_the_server(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_life_of_the_server(house: House) -> None:
     """From start to end the database is watched: a revocation shows without anybody's doing."""
-    monkeypatch.setattr("ocsp.view.POLL", 0.001)
     der = question(house.issuing, GOOD)
     seen: list[str] = []
     house.view.directory = None
@@ -266,6 +286,7 @@ def test_the_life_of_the_server(house: House, monkeypatch: pytest.MonkeyPatch) -
             before = house.view.generation
             house.shelf.rows["issuing-1", GOOD] = Revoked(house.now, x509.ReasonFlags.superseded)
             house.shelf.commit()
+            house.bell.rung.set()
             for _ in range(5000):
                 if house.view.generation != before:
                     break

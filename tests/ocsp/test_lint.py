@@ -33,7 +33,7 @@ from tests.ocsp.house import House, question
 from tests.ocsp.test_request import NONCE_OID, OTHER_OID, extension, tlv
 
 HOUSE = House()
-SIGNATORY = Signatory.of(HOUSE.shelf.responders["issuing-1"])
+SIGNATORY = Signatory.of(HOUSE.shelf.responders_of["issuing-1"][0])
 AT = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 LONGEST = timedelta(seconds=60)
 ENDED = Revocation(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), x509.ReasonFlags.superseded)

@@ -16,6 +16,7 @@ from cryptography.x509 import ocsp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ca.hsm import KeyKind
 from ca.identifiers import Serial
 from ca.pki.keys import verify
 from ca.store.status import Good
@@ -70,19 +71,51 @@ def test_the_answer_is_signed_by_the_delegate_over_this_very_second(house: House
     house.later(milliseconds=700)
     read = ask(house, question(house.issuing, GOOD))
     verify(house.responder_key, read.signature, read.tbs_response_bytes)
-    assert read.certificates == [house.shelf.responders["issuing-1"]]
+    assert read.certificates == house.shelf.responders_of["issuing-1"]
     assert read.this_update_utc == read.produced_at_utc == house.now.replace(microsecond=0)
     assert read.next_update_utc == read.this_update_utc + timedelta(seconds=60)
 
 
 def test_never_past_the_end_of_the_responder_s_certificate(house: House) -> None:
-    house.shelf.responders["issuing-1"] = house.certify(house.responder_key, timedelta(seconds=20))
+    house.shelf.responders_of["issuing-1"] = [house.certify(house.responder_key, timedelta(seconds=20))]
     house.shelf.commit()
     house.look()
     der = question(house.issuing, GOOD)
     assert ask(house, der).next_update_utc == house.now + timedelta(seconds=20)
     house.later(seconds=20)
     assert ask(house, der).response_status is TRY_LATER
+
+
+@pytest.mark.parametrize("kind", [None, KeyKind.P256, KeyKind.P384, KeyKind.RSA_2048])
+def test_a_responder_is_rolled_over_without_a_gap(house: House, kind: KeyKind | None) -> None:
+    """With the same key and with another: what the one before signed stays true, what comes is the new one's."""
+    kept, fresh = question(house.issuing, GOOD), question(house.issuing, REVOKED)
+    [old], key = house.shelf.responders_of["issuing-1"], house.responder_key
+    first = run(house.responder.answer([kept]))
+    if kind is not None:
+        key = house.signer.generate("ocsp-2", kind)
+    new = house.certify(key, timedelta(days=30))
+    house.shelf.responders_of["issuing-1"] = [new, old]
+    house.shelf.commit()
+    house.look()
+    assert run(house.responder.answer([kept])) is first
+    read = ask(house, fresh)
+    assert read.certificates == [new]
+    verify(key, read.signature, read.tbs_response_bytes)
+    house.later(seconds=30)
+    assert ask(house, kept).certificates == [new]
+
+
+def test_what_is_signed_for_and_not_finished_is_on_hold_and_kept_by_nobody(house: House) -> None:
+    """Case 1; and no version tells when it is finished."""
+    der = question(house.issuing, UNFINISHED)
+    document = run(house.responder.answer([der]))
+    read = ocsp.load_der_ocsp_response(document.body)
+    assert (read.certificate_status.name, read.revocation_time_utc) == ("REVOKED", REVOKED_AT)
+    assert read.revocation_reason is x509.ReasonFlags.certificate_hold
+    assert document.life is None
+    house.shelf.rows["issuing-1", UNFINISHED] = Good()
+    assert status(house, der) == "GOOD"
 
 
 def test_several_certificates_each_their_own(house: House) -> None:
@@ -111,7 +144,7 @@ def test_a_ca_that_delegated_to_nobody_and_one_that_nobody_knows_are_unauthorize
 
 
 def test_an_issuing_ca_whose_responder_is_awaited_says_try_later(house: House) -> None:
-    house.shelf.responders.clear()
+    house.shelf.responders_of.clear()
     house.shelf.commit()
     house.look()
     assert ask(house, question(house.issuing, GOOD)).response_status is TRY_LATER

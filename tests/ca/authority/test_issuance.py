@@ -21,12 +21,10 @@ from ca.policy.ceiling import Asked
 from ca.refusals import Reason, Refused
 from ca.store import tokens
 from ca.store.certificates import Intent, State
-from ca.store.status import Good, Revoked
+from ca.store.status import Good, Intended
 from ca.store.tables import certificates
 from ca.store.transaction import Connection
 from tests.ca.authority.stage import AGENT, TENANT, Stage, answering, failing, new_key, request, run
-
-HOLD = x509.ReasonFlags.certificate_hold
 
 
 def decision(stage: Stage, **changes: object) -> Decision:
@@ -115,7 +113,7 @@ def test_a_fault_of_the_signer_withholds_and_the_row_is_not_good(stage: Stage) -
     stage.signer.instead = failing()
     assert refusal(stage).reason is Reason.UNAVAILABLE
     [left] = stage.unfinished()
-    assert stage.status(left) == Revoked(left.created_at, HOLD)
+    assert stage.status(left) == Intended(left.created_at)
     assert stage.issued() == []
 
 
@@ -150,7 +148,7 @@ def test_a_wrong_signature_is_withheld(stage: Stage, spoil: object) -> None:
     stage.signer.instead = sign  # type: ignore[assignment]
     assert refusal(stage).reason is Reason.UNAVAILABLE
     [left] = stage.unfinished()
-    assert stage.status(left) == Revoked(left.created_at, HOLD)
+    assert stage.status(left) == Intended(left.created_at)
 
 
 @pytest.mark.parametrize("wrong", ["other key", "other bytes"])
@@ -208,7 +206,7 @@ def test_a_failed_last_commit_withholds_what_was_signed_and_recovery_finishes_it
     assert refusal(stage).reason is Reason.UNAVAILABLE
     [left] = stage.unfinished()
     assert stage.signer.signed == [left.to_be_signed.tbs]
-    assert stage.status(left) == Revoked(left.created_at, HOLD)
+    assert stage.status(left) == Intended(left.created_at)
     [finished] = run(issuance.recover(stage.authority))
     assert finished.intent == left
     assert stage.status(left) == Good()
@@ -253,7 +251,7 @@ def test_a_row_that_another_hand_wrote_is_never_signed(ready: Stage) -> None:
     assert run(issuance.recover(ready.authority)) == []
     assert ready.signer.signed == [good.to_be_signed.tbs]
     assert ready.state(bad) is State.SUSPECT
-    assert isinstance(ready.status(bad), Revoked)
+    assert isinstance(ready.status(bad), Intended)
     assert len(ready.audited("certificate.suspect")) == 1
 
 

@@ -20,12 +20,11 @@ from ca.pki.profile import Kind
 from ca.store import certificates, issuers, revocations, tokens
 from ca.store.certificates import Result
 from ca.store.issuers import IssuerRecord
-from ca.store.status import Good, Revoked, StatusReader, Unknown
+from ca.store.status import Good, Intended, PublishedList, Revoked, StatusReader, Unknown
 from ca.store.transaction import Connection, Database
 from tests.ca.pki.specimens import Hierarchy
 from tests.ca.store.rows import ISSUER, NOW, crl, intent, issue, issuer, token, written
 
-HOLD = x509.ReasonFlags.certificate_hold
 COMPROMISED = x509.ReasonFlags.key_compromise
 
 
@@ -56,7 +55,7 @@ def test_good_revoked_and_unknown(database: Database, reader: StatusReader) -> N
 def test_an_intent_is_on_hold_neither_good_nor_unknown(database: Database, reader: StatusReader) -> None:
     """Case 1: the key may have signed it."""
     intend(database, 1)
-    assert reader.statuses(ISSUER, [intent(1).serial]) == {intent(1).serial: Revoked(NOW, HOLD)}
+    assert reader.statuses(ISSUER, [intent(1).serial]) == {intent(1).serial: Intended(NOW)}
 
 
 def test_a_revoked_intent_is_revoked(database: Database, reader: StatusReader) -> None:
@@ -111,7 +110,7 @@ def test_authorities(database: Database, reader: StatusReader) -> None:
 
 def test_the_responder_is_the_newest_one_in_force(database: Database, reader: StatusReader) -> None:
     made = Hierarchy()
-    assert reader.responder(ISSUER, NOW) is None
+    assert reader.responders(ISSUER, NOW) == []
     draft = certificate.to_be_signed(made.contents(Kind.RESPONDER), intent(1).serial, made.issuer)
     one = replace(intent(1), kind=Kind.RESPONDER, to_be_signed=draft)
     [signature] = made.signer.sign(made.issuer.public_key, [draft.tbs]).result()
@@ -121,11 +120,10 @@ def test_the_responder_is_the_newest_one_in_force(database: Database, reader: St
         certificates.record(connection, [Result(one, signature, one.key)])
 
     written(database, act)
-    found = reader.responder(ISSUER, NOW)
-    assert found is not None
+    [found] = reader.responders(ISSUER, NOW)
     found.certificate.verify_directly_issued_by(made.issuer.certificate)
-    assert reader.responder(ISSUER, one.not_after) is None, "no response outlives its signer"
-    assert reader.responder("root-1", NOW) is None
+    assert reader.responders(ISSUER, one.not_after) == [], "no response outlives its signer"
+    assert reader.responders("root-1", NOW) == []
 
 
 def test_lists(database: Database, reader: StatusReader) -> None:
@@ -135,6 +133,10 @@ def test_lists(database: Database, reader: StatusReader) -> None:
     assert reader.crl(ISSUER) == crl(1)
     assert reader.crl(ISSUER, 1) == crl(2, shard=1)
     assert reader.crl("nobody") is None
+    full, shard = crl(1), crl(2, shard=1)
+    assert reader.lists() == [
+        PublishedList(ISSUER, one.shard, one.number, one.this_update, one.next_update) for one in (full, shard)
+    ]
 
 
 def test_the_version_differs_after_each_change_and_only_then(database: Database, reader: StatusReader) -> None:
