@@ -19,7 +19,7 @@ def cert() -> None:
 @cert.command("list")
 @click.option("--agent", help="Of this agent.")
 @click.option("--task", help="For this task.")
-@click.option("--state", type=click.Choice(["live", "revoked", "expired"]))
+@click.option("--state", type=click.Choice(["live", "held", "revoked", "expired"]))
 @click.option("--expires-before", callback=moment, help="A time, or a duration from now.")
 @tenant_option
 @limit_option
@@ -77,8 +77,8 @@ def _left(end: datetime) -> str:
 
 
 def _state(answer: dict[str, Any]) -> str:
-    if answer["state"] == "revoked":
-        return f"revoked at {answer['revoked_at']}, {answer['reason']}"
+    if answer["state"] in ("held", "revoked"):
+        return f"{answer['state']} at {answer['revoked_at']}, {answer['reason']}"
     return str(answer["state"])
 
 
