@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 from tests.postgres import Cluster, binaries
-from tests.world import World
+from tests.world import BRIEF_SECONDS, World
 
 # What an act costs is asserted in CPU time where it matters; the clock on the wall also counts the neighbours.
 settings.register_profile("unhurried", deadline=None)
@@ -18,8 +18,12 @@ settings.load_profile("unhurried")
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A running authority and status service. Tests make their own agents and leave others' alone."""
-    made = World(tmp_path_factory.mktemp("world")).init().start()
+    """A running authority and status service. Tests make their own agents and leave others' alone.
+
+    A certificate that is asked to live for no longer than `BRIEF_SECONDS` has no pointers to its status.
+    """
+    settings = {"REMIT_CERTIFICATES__NO_REVOCATION_UNDER": f"{BRIEF_SECONDS}s"}
+    made = World(tmp_path_factory.mktemp("world"), **settings).init().start()
     yield made
     made.stop()
 

@@ -17,6 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ CHECKOUT = Path(__file__).parent.parent
 START_SECONDS = 30
 CALL_SECONDS = 30
 JSON = "application/json"
+BRIEF_SECONDS = 100
 
 _NUMBERS = count(1)
 
@@ -184,6 +186,14 @@ class World:
         with self.client() as agent:
             headers = {"Authorization": f"Bearer {token}"}
             return agent.post("/v1/certificates", json={"csr": csr.decode(), **body}, headers=headers)
+
+    def enrol_briefly(self) -> list[x509.Certificate]:
+        """A new agent's certificate that lives for less than `BRIEF_SECONDS`, and the issuing CA's."""
+        end = datetime.now(UTC) + timedelta(seconds=BRIEF_SECONDS - 10)  # noqa: TID251 (as an agent would write it)
+        token, csr = self.token(self.new_agent()), key_and_csr()[1]
+        answer = self.post_csr(token, csr, not_after=f"{end:%Y-%m-%dT%H:%M:%SZ}")
+        assert answer.status_code == 201, answer.text
+        return x509.load_pem_x509_certificates(answer.json()["chain"].encode())
 
     def enrol(self, agent: str | None = None, task: str | None = None) -> Enrolled:
         """Registers an agent and enrols it with the command, as its start-up script would."""

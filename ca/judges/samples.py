@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
+from ca.pki.certificate import NO_REV_AVAIL
 from ca.pki.profile import Kind
 from ca.store import certificates, crls, issuers
 from ca.store.certificates import CertificateRecord
@@ -103,20 +104,28 @@ def _questions(connection: Connection, state: str, now: datetime) -> Iterator[tu
 
 
 def _lists(connection: Connection, record: IssuerRecord) -> Iterator[Sample]:
-    """The full list, its delta, and of the shards, which are alike, the first."""
+    """The full list, its delta, and of the shards the longest: that one has entries if any has."""
+    shards = [heading for heading in crls.headings(connection, record.id) if heading.shard > FULL]
+    longest = [max(shards, key=lambda heading: heading.entries).shard] if shards else []
     form = Form.ROOT_CRL if record.kind is Kind.ROOT else Form.CRL
-    for number, what in ((FULL, "crl"), (DELTA, "crl-delta"), (1, "crl-shard")):
+    for number, what in ((FULL, "crl"), (DELTA, "crl-delta"), *((shard, "crl-shard") for shard in longest)):
         if (crl := crls.find(connection, record.id, number)) is not None:
-            yield Sample(f"{record.kind.value}-{what}", form, f"{record.id}, number {crl.number}", (crl.der,))
+            name = f"{record.kind.value}-{what}"
+            yield Sample(name, form, f"{record.id}, list {number}, number {crl.number}", (crl.der,))
 
 
 def _certificates(connection: Connection, now: datetime) -> Iterator[CertificateRecord]:
-    """The last server, operator and responder certificate; of the recent agents' one with each key, task or none."""
+    """The last server, operator and responder certificate; of the recent agents' one of each sort.
+
+    A sort is a kind of key, with a task or none, with pointers to its status or noRevAvail.
+    """
     for kind in (Kind.RESPONDER, Kind.SERVER, Kind.OPERATOR):
         yield from certificates.page(connection, Filter(kind=kind), now, limit=1)
     agents = certificates.page(connection, Filter(kind=Kind.AGENT), now, limit=_RECENT_AGENTS)
     # Of several alike the newest comes first in the page, and so last here.
-    yield from {(_key(found.der), found.intent.task is None): found for found in reversed(agents)}.values()
+    yield from {
+        (_key(found.der), found.intent.task is None, _is_brief(found.der)): found for found in reversed(agents)
+    }.values()
 
 
 def _chain(ca: IssuerRecord, kind: str, der: bytes) -> Sample:
@@ -125,7 +134,15 @@ def _chain(ca: IssuerRecord, kind: str, der: bytes) -> Sample:
 
 def _about(found: CertificateRecord) -> str:
     words = [str(found.intent.serial), _key(found.der)]
-    return ", ".join(words if found.intent.task is None else [*words, f"for task {found.intent.task}"])
+    if found.intent.task is not None:
+        words.append(f"for task {found.intent.task}")
+    if _is_brief(found.der):
+        words.append("with noRevAvail")
+    return ", ".join(words)
+
+
+def _is_brief(der: bytes) -> bool:
+    return NO_REV_AVAIL in [each.value for each in x509.load_der_x509_certificate(der).extensions]
 
 
 def _key(der: bytes) -> str:

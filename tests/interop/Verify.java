@@ -19,8 +19,8 @@ import java.util.List;
 import java.util.Set;
 
 /**
- * java Verify.java ocsp|crl ROOT.pem PRESENTED.pem: validates the presented chain (leaf first) to the root with
- * revocation checking that neither falls back to the other source nor lets an unknown status pass.
+ * java Verify.java ocsp|crl|soft ROOT.pem PRESENTED.pem: validates the presented chain (leaf first) to the root with
+ * revocation checking that neither falls back to the other source nor, but for soft, lets an unknown status pass.
  *
  * <p>Prints "accepted", or "refused REASON: words". Exit status 0 accepted, 1 refused.
  */
@@ -45,12 +45,17 @@ public final class Verify {
         }
     }
 
-    /** By CRL the whole path is checked; by OCSP the leaf, for the issuing CA's own status is in the root's CRL. */
+    /**
+     * By CRL the whole path is checked; by OCSP the leaf, for the issuing CA's own status is in the root's CRL; softly
+     * the leaf, which passes when it has no status.
+     */
     private static EnumSet<Option> options(String source) {
         return switch (source) {
             case "ocsp" -> EnumSet.of(Option.NO_FALLBACK, Option.ONLY_END_ENTITY);
             case "crl" -> EnumSet.of(Option.NO_FALLBACK, Option.PREFER_CRLS);
-            default -> throw new IllegalArgumentException("the source is ocsp or crl, not " + source);
+            case "soft" ->
+                    EnumSet.of(Option.NO_FALLBACK, Option.ONLY_END_ENTITY, Option.PREFER_CRLS, Option.SOFT_FAIL);
+            default -> throw new IllegalArgumentException("the source is ocsp, crl or soft, not " + source);
         };
     }
 

@@ -66,8 +66,11 @@ class Subjects:
     """Another root of the very same name with another key, which vouches for nothing here."""
     root_crl: Path
     issuing_crl: Path
+    """The lists of the issuing CA that the two name, in one PEM file."""
     crls: Path
     """Both levels' CRLs in one PEM file, for clients that check every level."""
+    full_crls: Path
+    """The same with the issuing CA's full list, for clients that hold one list of an issuer."""
 
 
 def crl_url_of(certificate: x509.Certificate) -> str:
@@ -86,7 +89,7 @@ def fetch(url: str) -> bytes:
 
 @pytest.fixture(scope="session")
 def subjects(world: Any, tmp_path_factory: pytest.TempPathFactory) -> Subjects:
-    """Enrols two agents, revokes one for keyCompromise, and waits until the CRL that they name lists it."""
+    """Enrols two agents, revokes one for keyCompromise, and waits until the CRL that it names lists it."""
     folder = tmp_path_factory.mktemp("interop")
     root = x509.load_pem_x509_certificate(Path(world.root_pem).read_bytes())
     live = _subject(folder / "live", world.enrol(agent="interop-live").cert)
@@ -95,7 +98,9 @@ def subjects(world: Any, tmp_path_factory: pytest.TempPathFactory) -> Subjects:
     done = world.cli("revoke", enrolled.serial, "--reason", "keyCompromise")
     assert done.returncode == 0, done.stdout + done.stderr
     issuing = x509.load_pem_x509_certificates(live.presented.read_bytes())[1]
-    issuing_crl = _crl_that_lists(revoked)
+    full_crl = _crl_that_lists(revoked, f"{world.status_url}/crl/issuing-1.crl")
+    issuing_crls = {revoked.crl_url: _crl_that_lists(revoked, revoked.crl_url)}
+    issuing_crls.setdefault(live.crl_url, x509.load_der_x509_crl(fetch(live.crl_url)))
     root_crl = x509.load_der_x509_crl(fetch(crl_url_of(issuing)))
     return Subjects(
         live=live,
@@ -105,8 +110,9 @@ def subjects(world: Any, tmp_path_factory: pytest.TempPathFactory) -> Subjects:
         trust=_write(folder / "trust.pem", root, issuing),
         namesake=_write(folder / "namesake.pem", _namesake(root)),
         root_crl=_write(folder / "root-crl.pem", root_crl),
-        issuing_crl=_write(folder / "issuing-crl.pem", issuing_crl),
-        crls=_write(folder / "crls.pem", issuing_crl, root_crl),
+        issuing_crl=_write(folder / "issuing-crl.pem", *issuing_crls.values()),
+        crls=_write(folder / "crls.pem", *issuing_crls.values(), root_crl),
+        full_crls=_write(folder / "full-crls.pem", full_crl, root_crl),
     )
 
 
@@ -135,19 +141,29 @@ def _namesake(root: x509.Certificate) -> x509.Certificate:
     return builder.sign(key, hashes.SHA256())
 
 
-def _crl_that_lists(subject: Subject) -> x509.CertificateRevocationList:
+def _crl_that_lists(subject: Subject, url: str) -> x509.CertificateRevocationList:
     deadline = time.monotonic() + CRL_PATIENCE_SECONDS
     while time.monotonic() < deadline:
-        crl = x509.load_der_x509_crl(fetch(subject.crl_url))
+        crl = x509.load_der_x509_crl(fetch(url))
         if crl.get_revoked_certificate_by_serial_number(subject.certificate.serial_number):
             return crl
         time.sleep(0.1)
-    pytest.fail(f"the CRL at {subject.crl_url} does not list the revoked certificate after {CRL_PATIENCE_SECONDS} s")
+    pytest.fail(f"the CRL at {url} does not list the revoked certificate after {CRL_PATIENCE_SECONDS} s")
 
 
 def _write(path: Path, *objects: x509.Certificate | x509.CertificateRevocationList) -> Path:
     path.write_bytes(b"".join(each.public_bytes(Encoding.PEM) for each in objects))
     return path
+
+
+@pytest.fixture
+def brief(world: Any, tmp_path: Path) -> Subject:
+    """One whose certificate says that no revocation is available (RFC 9608)."""
+    chain = world.enrol_briefly()
+    leaf, presented = tmp_path / "leaf.pem", tmp_path / "presented.pem"
+    leaf.write_bytes(chain[0].public_bytes(Encoding.PEM))
+    presented.write_bytes(b"".join(each.public_bytes(Encoding.PEM) for each in chain))
+    return Subject(chain[0], leaf, presented)
 
 
 @pytest.fixture(scope="session")

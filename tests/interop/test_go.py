@@ -54,3 +54,11 @@ def test_go_refuses_the_chain_under_another_root_of_the_same_name(verify: Path, 
     assert status == 1
     assert answers == {"chain": answers["chain"]}
     assert answers["chain"].startswith("refused: x509: certificate signed by unknown authority")
+
+
+def test_go_accepts_a_certificate_without_revocation(verify: Path, run: Any, subjects: Any, brief: Any) -> None:
+    """RFC 9608 4: what says noRevAvail is not asked about."""
+    assert _verdict(verify, run, subjects.root, brief.presented) == (
+        0,
+        {"chain": "accepted", "revocation": "unavailable"},
+    )

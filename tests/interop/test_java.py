@@ -10,8 +10,8 @@ import pytest
 PROGRAM = Path(__file__).with_name("Verify.java")
 INSTALL = "a JDK of version 17 or later (Debian: default-jdk-headless, Homebrew: openjdk)"
 # The JDK follows CRL distribution points only when it is told to.
-SOURCES = {"ocsp": (), "crl": ("-Dcom.sun.security.enableCRLDP=true",)}
-EACH_SOURCE = pytest.mark.parametrize("source", SOURCES)
+SOURCES = {"ocsp": (), "crl": ("-Dcom.sun.security.enableCRLDP=true",), "soft": ()}
+EACH_SOURCE = pytest.mark.parametrize("source", ["ocsp", "crl"])
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +51,11 @@ def test_java_refuses_the_chain_under_another_root_of_the_same_name(
     status, words = _verdict(java, run, source, subjects.namesake, subjects.live.presented)
     assert status == 1
     assert words.startswith(("refused NO_TRUST_ANCHOR: ", "refused INVALID_SIGNATURE: "))
+
+
+def test_java_accepts_a_certificate_without_revocation_where_status_may_be_unknown(
+    java: str, run: Any, subjects: Any, brief: Any
+) -> None:
+    """The JDK knows nothing of RFC 9608: what must have a status is refused, what may lack one passes."""
+    assert _verdict(java, run, "soft", subjects.root, brief.presented) == (0, "accepted")
+    assert _verdict(java, run, "crl", subjects.root, brief.presented)[0] == 1

@@ -46,10 +46,10 @@ def test_certificate_crl_and_ocsp_answer_verify(
     authority.json("revoke", revoked.serial, "--reason", "keyCompromise")
     authority.json("crl", "publish")
     leaf, issuing, crls = (tmp_path / name for name in ("leaf.pem", "issuing.pem", "crls.pem"))
-    chain = x509.load_pem_x509_certificates(live.cert.read_bytes())
+    chain, revoked_chain = (x509.load_pem_x509_certificates(one.cert.read_bytes()) for one in (live, revoked))
     leaf.write_bytes(chain[0].public_bytes(Encoding.PEM))
     issuing.write_bytes(chain[1].public_bytes(Encoding.PEM))
-    crls.write_bytes(b"".join(_crl(certificate) for certificate in chain))
+    crls.write_bytes(b"".join({_crl(certificate) for certificate in (*chain, *revoked_chain)}))
 
     def verify(certificate: Path) -> str:
         trusted = ("-x509_strict", "-CAfile", authority.root_pem, "-untrusted", issuing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 # On macOS `openssl` is LibreSSL, which answers other questions; Homebrew's stands here.
 HOMEBREW = ("/opt/homebrew/opt/openssl@3/bin/openssl", "/usr/local/opt/openssl@3/bin/openssl")
+OCSP_PATIENCE_SECONDS = 10.0
 NEVER_ISSUED = "0x0102030405060708090a0b0c0d0e0f10111213"
 DIGESTS = pytest.mark.parametrize("digest", ["-sha1", "-sha256"])
 
@@ -101,3 +103,22 @@ def test_the_nonce_of_the_question_is_in_the_answer(openssl: str, run: Any, subj
     assert "Response verify OK" in words
     assert "Nonce Verify error" not in words
     assert "no nonce in response" not in words
+
+
+def test_verify_accepts_a_certificate_without_revocation(openssl: str, run: Any, subjects: Any, brief: Any) -> None:
+    """RFC 9608: it names no list; who has the full one may look into it all the same."""
+    for options in ((), ("-crl_check_all", "-CRLfile", subjects.full_crls)):
+        done = _verify(openssl, run, subjects, brief.leaf, *options, "-purpose", "sslclient")
+        assert done == (0, f"{brief.leaf}: OK\n")
+
+
+def test_ocsp_says_revoked_of_a_certificate_without_revocation(
+    openssl: str, run: Any, subjects: Any, brief: Any, world: Any
+) -> None:
+    """It promises relying parties nothing; who asks is told the truth."""
+    assert f"{brief.leaf}: good" in _ask(openssl, run, subjects, "-cert", brief.leaf)
+    done = world.cli("revoke", f"{brief.certificate.serial_number:038x}", "--reason", "keyCompromise")
+    assert done.returncode == 0, done.stdout + done.stderr
+    deadline = time.monotonic() + OCSP_PATIENCE_SECONDS
+    while f"{brief.leaf}: revoked" not in (words := _ask(openssl, run, subjects, "-cert", brief.leaf)):
+        assert time.monotonic() < deadline, words

@@ -14,6 +14,7 @@ import (
 	_ "crypto/sha1"   // CertIDs
 	_ "crypto/sha256" // CertIDs and signatures
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -29,6 +30,8 @@ const (
 	good    = "good"
 	revoked = "revoked"
 )
+
+var noRevAvail = asn1.ObjectIdentifier{2, 5, 29, 56}
 
 var client = http.Client{Timeout: 10 * time.Second}
 
@@ -63,6 +66,10 @@ func verify(rootFile, presentedFile string) (refused bool, err error) {
 	}
 	fmt.Println("chain accepted")
 	leaf := presented[0]
+	if withoutRevocation(leaf) {
+		fmt.Println("revocation unavailable")
+		return false, nil
+	}
 	byCRL, err := crlStatus(leaf, issuer)
 	if err != nil {
 		return false, fmt.Errorf("crl: %w", err)
@@ -127,6 +134,16 @@ func chain(roots, presented []*x509.Certificate) (*x509.Certificate, error) {
 		return nil, errors.New("the leaf itself is among the roots")
 	}
 	return chains[0][1], nil
+}
+
+// withoutRevocation tells whether the leaf says noRevAvail (RFC 9608): its status is then not asked for.
+func withoutRevocation(leaf *x509.Certificate) bool {
+	for _, extension := range leaf.Extensions {
+		if extension.Id.Equal(noRevAvail) {
+			return len(leaf.CRLDistributionPoints) == 0 && len(leaf.OCSPServer) == 0
+		}
+	}
+	return false
 }
 
 func crlStatus(leaf, issuer *x509.Certificate) (string, error) {
