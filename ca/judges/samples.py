@@ -27,7 +27,7 @@ from ca.store.transaction import Connection
 NAMES = (
     *("root", "issuing", "responder", "server", "operator", "agent"),
     *("root-issuing", "issuing-responder", "issuing-agent"),
-    *("root-crl", "issuing-crl", "issuing-crl-shard"),
+    *("root-crl", "issuing-crl", "issuing-crl-shard", "issuing-crl-delta"),
     *("ocsp-good", "ocsp-revoked", "ocsp-never-issued", "ocsp-sha256-nonce"),
 )
 """Every kind of thing that is signed, by the name that a waiver gives it."""

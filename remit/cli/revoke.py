@@ -56,8 +56,8 @@ def revoke(
     if waiting:
         show_table(client.call("GET", "/v1/revocations/proposals")["items"], as_json, _PROPOSAL)
     elif serial is not None:
-        body = {"reason": reason or "unspecified"}
-        show(client.call("POST", f"/v1/certificates/{serial}/revoke", json=body), as_json, _ONE)
+        why = {"reason": reason or "unspecified"}
+        show(client.call("POST", f"/v1/certificates/{serial}/revoke", json=why), as_json, _ONE)
     elif confirm is not None:
         _tell(client.call("POST", f"/v1/revocations/proposals/{confirm}/confirm"), as_json)
     else:
