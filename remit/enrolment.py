@@ -26,14 +26,20 @@ class Enrolled:
     answer: dict[str, Any]
 
 
+def parsed_fingerprint(text: str) -> str:
+    """The SHA-256 of a root as 64 lower-case digits; colons and upper case may be given. Raises `Failed`."""
+    digits = text.replace(":", "").strip().lower()
+    if not _FINGERPRINT.fullmatch(digits):
+        raise Failed("The root's fingerprint is a SHA-256: 64 hexadecimal digits, as 'remit init' prints it.")
+    return digits
+
+
 def trusted_root(url: str, fingerprint: str, *, wait: float) -> bytes:
     """The authority's root in PEM, fetched without trust and accepted only if its SHA-256 is `fingerprint`.
 
     The fingerprint is 64 hexadecimal digits, with or without colons. Raises `Failed`.
     """
-    wanted = fingerprint.replace(":", "").strip().lower()
-    if not _FINGERPRINT.fullmatch(wanted):
-        raise Failed("The root's fingerprint is a SHA-256: 64 hexadecimal digits, as 'remit init' prints it.")
+    wanted = parsed_fingerprint(fingerprint)
     untrusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     untrusting.check_hostname = False
     untrusting.verify_mode = ssl.CERT_NONE
