@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
 
-from remit.cli.common import connect, limit_option, moment, operator_options, show_table, tenant_option
+from remit.cli.common import clock, connect, length, limit_option, moment, operator_options, show_table, tenant_option
 
 
 @click.group()
@@ -68,12 +68,8 @@ def in_words(answer: dict[str, Any]) -> str:
 
 
 def _left(end: datetime) -> str:
-    left = int((end - datetime.now(UTC)).total_seconds())  # noqa: TID251 (the command's own clock)
-    if left < 0:
-        return "ended"
-    minutes, seconds = divmod(left, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min left" if hours else f"{minutes} min {seconds} s left"
+    left = end - clock()
+    return f"{length(left)} left" if left.total_seconds() >= 0 else "ended"
 
 
 def _state(answer: dict[str, Any]) -> str:

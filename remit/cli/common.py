@@ -118,23 +118,38 @@ def words(value: Any) -> str:
             return str(value)
 
 
+def length(time: timedelta) -> str:
+    """A length of time in its two largest units, such as `14 min 3 s`."""
+    minutes, seconds_left = divmod(int(time.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds_left} s"
+
+
+def clock() -> datetime:
+    """The command's own clock, UTC."""
+    return datetime.now(UTC)  # noqa: TID251 (where the command reads it)
+
+
 def seconds(_context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
     """A duration such as 30s, 5m, 8h or 2d, in seconds."""
     if value is None:
         return None
-    length = _duration(value)
-    if length is None:
+    given = _duration(value)
+    if given is None:
         raise click.BadParameter("a duration is a number and s, m, h or d, such as 15m", param=parameter)
-    return int(length.total_seconds())
+    return int(given.total_seconds())
 
 
 def moment(_context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """RFC 3339, or a duration from now, as RFC 3339."""
     if value is None:
         return None
-    length = _duration(value)
-    if length is not None:
-        return (datetime.now(UTC) + length).strftime("%Y-%m-%dT%H:%M:%SZ")  # noqa: TID251 (the command's own clock)
+    ahead = _duration(value)
+    if ahead is not None:
+        return (clock() + ahead).strftime("%Y-%m-%dT%H:%M:%SZ")
     try:
         if datetime.fromisoformat(value).tzinfo is not None:
             return value

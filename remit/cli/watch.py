@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from remit.cli.common import default_credential, seconds, show_table
+from remit.cli.common import clock, default_credential, length, seconds, show_table
 
 if TYPE_CHECKING:
+    from http.server import ThreadingHTTPServer
+
     from cryptography import x509
 
     from remit.watch.chain import Anchor
+    from remit.watch.finding import Finding, State
     from remit.watch.look import Look, Watch
+    from remit.watch.serve import Board
 
-COLUMNS = ("state", "kind", "url", "number", "entries", "status", "next_update", "used", "not_after")
+COLUMNS = ("state", "kind", "says", "left", "used", "url")
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -31,10 +35,6 @@ def _address(_context: click.Context, parameter: click.Parameter, value: str | N
     if not host or not port.isdecimal() or int(port) > 65535:
         raise click.BadParameter("an address is HOST:PORT, such as 127.0.0.1:9464", param=parameter)
     return host.strip("[]"), int(port)
-
-
-def _clock() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251 (the command's own clock)
 
 
 @click.command("watch-status")
@@ -53,7 +53,11 @@ def _clock() -> datetime:
 @click.option("--root", type=_FILE, help="The trusted root. [default: ca.crt of the operator's credential]")
 @click.option("--root-fingerprint", metavar="SHA256", help="Or its SHA-256.")
 @click.option(
-    "--expect", type=click.Choice(["good", "revoked", "any"]), default="good", show_default=True, help="By OCSP."
+    "--expect",
+    type=click.Choice(["good", "revoked", "any"]),
+    default="good",
+    show_default=True,
+    help="The status that OCSP must give.",
 )
 @click.option(
     "--warn",
@@ -61,10 +65,15 @@ def _clock() -> datetime:
     metavar="PERCENT",
     default=50,
     show_default=True,
-    help="Of a life that is over.",
+    help="A warning when so much of a life is over; more where caches stand before OCSP.",
 )
 @click.option(
-    "--critical", type=click.IntRange(1, 100), metavar="PERCENT", default=75, show_default=True, help="Likewise."
+    "--critical",
+    type=click.IntRange(1, 100),
+    metavar="PERCENT",
+    default=75,
+    show_default=True,
+    help="Critical when so much is over.",
 )
 @click.option("--once", is_flag=True, help="One look. [default]")
 @click.option(
@@ -110,9 +119,8 @@ def _once(watch: Watch, metrics: Path | None, as_json: bool) -> Look:
     if as_json:
         click.echo(json.dumps(report.as_json(look), indent=2))
         return look
-    rows = [report.row(one) for one in look.findings]
-    show_table([{**one, "used": _per_cent(one["used"])} for one in rows], False, COLUMNS)
-    for one in rows:
+    show_table([_row(one, look.at) for one in look.findings], False, COLUMNS)
+    for one in look.findings:
         _complain(one)
     return look
 
@@ -122,14 +130,14 @@ def _repeatedly(
 ) -> Look | None:
     """Looks until a signal says to stop; says what has changed since the look before."""
     from remit.watch import report
-    from remit.watch.serve import Board, serve
+    from remit.watch.serve import Board
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     board = Board(timedelta(seconds=every), watch.clock)
-    server = serve(board, *listen) if listen else None
-    before: dict[tuple[str, str], str] = {}
+    server = _serve(board, listen) if listen else None
+    before: dict[tuple[str, str], State] = {}
     while not stop.is_set():
         board.look = watch.look()
         _keep(board.look, metrics)
@@ -143,32 +151,57 @@ def _repeatedly(
     return board.look
 
 
-def _changes(look: Look, before: dict[tuple[str, str], str]) -> dict[tuple[str, str], str]:
+def _serve(board: Board, listen: tuple[str, int]) -> ThreadingHTTPServer:
+    from remit.client import Failed
+    from remit.watch.serve import serve
+
+    try:
+        return serve(board, *listen)
+    except OSError as error:
+        where = ":".join(map(str, listen))
+        raise Failed(f"{where} cannot be listened on ({error.strerror}); name another address by --listen.") from error
+
+
+def _changes(look: Look, before: dict[tuple[str, str], State]) -> dict[tuple[str, str], State]:
     """A line for each thing whose state is another than before; its sentences when it is not fresh."""
     from remit.watch import report
 
-    rows = [report.row(one) for one in look.findings]
-    for one in rows:
-        if before.get((one["kind"], one["url"])) != one["state"]:
-            click.echo(f"{report.moment(look.at)}  {one['state']:<8}  {one['kind']:<11}  {one['url']}")
+    for one in look.findings:
+        if before.get((one.kind, one.url)) is not one.state:
+            click.echo(f"{report.moment(look.at)}  {one.state.name.lower():<8}  {one.kind:<11}  {one.url}")
             _complain(one)
-    return {(one["kind"], one["url"]): one["state"] for one in rows}
+    return {(one.kind, one.url): one.state for one in look.findings}
 
 
-def _complain(row: dict[str, Any]) -> None:
-    for sentence in row["sentences"]:
-        click.echo(f"remit: {row['url']} ({row['kind']}): {sentence}", err=True)
+def _row(finding: Finding, now: datetime) -> dict[str, str | None]:
+    """A finding in few words, for a table."""
+    end = finding.life.until if finding.life else finding.not_after
+    listed = None if finding.number is None else f"number {finding.number}, {finding.entries} revoked"
+    return {
+        "state": finding.state.name.lower(),
+        "kind": finding.kind.value,
+        "says": finding.status or listed,
+        "left": None if end is None else length(end - now) if end > now else "ended",
+        "used": None if finding.used is None else f"{finding.used:.0%}",
+        "url": finding.url,
+    }
 
 
-def _per_cent(used: float | None) -> str | None:
-    return None if used is None else f"{used:.0%}"
+def _complain(finding: Finding) -> None:
+    for sentence in finding.sentences:
+        click.echo(f"remit: {finding.url} ({finding.kind}): {sentence}", err=True)
 
 
 def _keep(look: Look, metrics: Path | None) -> None:
+    from remit.client import Failed
     from remit.watch import report
 
-    if metrics is not None:
+    if metrics is None:
+        return
+    try:
         report.write(metrics, report.exposition(look))
+    except OSError as error:
+        raise Failed(f"{metrics} cannot be written ({error.strerror}); name another file with --metrics.") from error
 
 
 def _watch(metrics: Path | None, warn: int, critical: int, expect: str, **wanted: Any) -> Watch:
@@ -194,7 +227,7 @@ def _watch(metrics: Path | None, warn: int, critical: int, expect: str, **wanted
         fetcher=Fetcher(status),
         terms=Terms(warn / 100, critical / 100),
         expected=expect,
-        clock=_clock,
+        clock=clock,
         random=token_bytes,
         seen=report.remembered(metrics) if metrics else {},
     )
@@ -216,18 +249,21 @@ def _anchor(root: Path | None, fingerprint: str | None) -> tuple[Anchor, list[x5
 def _certificates(file: Path) -> list[x509.Certificate]:
     """The certificates in PEM, or the one in DER, in the file. Raises `Failed`."""
     from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
 
     from remit.client import Failed
+    from remit.watch.chain import UNREADABLE, read
 
     try:
         raw = file.read_bytes()
-        return x509.load_pem_x509_certificates(raw) if b"-----BEGIN" in raw else [x509.load_der_x509_certificate(raw)]
+        found = x509.load_pem_x509_certificates(raw) if b"-----BEGIN" in raw else [x509.load_der_x509_certificate(raw)]
+        return [read(one.public_bytes(Encoding.DER)) for one in found]
     except OSError as error:
         raise Failed(
             f"{file} cannot be read ({error.strerror}); run 'remit init' here, or name certificates with --certificate "
             "or --status, and the root with --root or --root-fingerprint."
         ) from error
-    except ValueError as error:
+    except UNREADABLE as error:
         raise Failed(f"{file} holds no certificate in PEM or DER that can be read; name another file.") from error
 
 

@@ -122,11 +122,11 @@ def _forgeries(response: ocsp.OCSPResponse, responder: x509.Certificate, case: C
     """RFC 6960 4.2.2.2: a delegated responder of the same CA signed it."""
     try:
         _verify(responder.public_key(), response)
-    except (InvalidSignature, ValueError, TypeError):
+    except (*UNREADABLE, InvalidSignature):
         yield "Its signature is not by the responder that it names: it was changed on the way; see what serves it."
     try:
         responder.verify_directly_issued_by(case.question.issuer)
-    except (InvalidSignature, ValueError, TypeError):
+    except (*UNREADABLE, InvalidSignature):
         yield "Its responder was not certified by the CA that issued the certificate; see what serves this URL."
     purposes = extension(responder, x509.ExtendedKeyUsage)
     if purposes is None or ExtendedKeyUsageOID.OCSP_SIGNING not in purposes:

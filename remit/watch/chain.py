@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
@@ -17,7 +17,7 @@ from remit.watch.finding import CLOCK_TOLERANCE
 
 _LIST = re.compile(r"(?P<stem>.+/crl/[a-z0-9._-]{1,63})(?P<part>|/[0-9]{1,4}|/delta)\.crl")
 
-UNREADABLE = (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 """What the parser raises, some of it only when a part is looked at."""
 
 
@@ -44,6 +44,15 @@ class Pointers:
     ca_issuers: tuple[str, ...]
     crl: tuple[str, ...]
     ocsp: tuple[str, ...]
+
+
+def read(der: bytes) -> x509.Certificate:
+    """The certificate, with all that is looked at here parsed. Raises one of `UNREADABLE`."""
+    certificate = x509.load_der_x509_certificate(der)
+    for part in ("extensions", "subject", "issuer", "not_valid_before_utc", "not_valid_after_utc"):
+        getattr(certificate, part)
+    certificate.public_key()
+    return certificate
 
 
 def pointers(certificate: x509.Certificate) -> Pointers:
@@ -79,7 +88,7 @@ def faults(child: x509.Certificate, issuer: x509.Certificate, now: datetime) -> 
     """What speaks against `issuer` having issued `child`, and being valid; nothing when all is well."""
     try:
         child.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+    except (*UNREADABLE, InvalidSignature):
         yield f"It did not sign the certificate of {subject(child)}; publish the one whose key did."
     constraints = extension(issuer, x509.BasicConstraints)
     if constraints is None or not constraints.ca:

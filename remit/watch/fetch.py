@@ -14,7 +14,7 @@ LONGEST_ANSWER = 64 * 2**10
 
 _PATIENCE_SECONDS = 5.0
 _WHOLE_SECONDS = 60.0
-_HEADERS = {"User-Agent": "remit-watch-status", "Accept-Encoding": "identity", "Cache-Control": "no-cache"}
+_HEADERS = {"User-Agent": "remit-watch-status", "Accept-Encoding": "identity"}
 
 
 class Unanswered(Exception):  # noqa: N818 (said to a person as it is)
@@ -35,7 +35,13 @@ class Fetcher:
 
     def __init__(self, origin: str | None = None) -> None:
         self._origin = origin.rstrip("/") if origin else None
-        self._http = httpx2.Client(timeout=_PATIENCE_SECONDS, trust_env=False, headers=_HEADERS)
+        self._http = httpx2.Client(
+            timeout=_PATIENCE_SECONDS,
+            trust_env=False,
+            headers=_HEADERS,
+            # Connections last for one look: one that the server is about to close would be a false alarm.
+            limits=httpx2.Limits(keepalive_expiry=1.0),
+        )
 
     def get(self, url: str, limit: int) -> bytes:
         """At most `limit` octets. Raises `Unanswered`."""
@@ -65,7 +71,7 @@ class Fetcher:
             ) from error
         except httpx2.ConnectError as error:
             raise Unanswered("It cannot be reached; see that 'remit serve' runs there.") from error
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
             raise Unanswered(
                 f"It gave no usable answer ({error or type(error).__name__}); see what serves it."
             ) from error
@@ -79,10 +85,10 @@ class Fetcher:
 
 def _refused(answer: httpx2.Response) -> Unanswered:
     status = answer.status_code
-    sentences = {
+    sentences: dict[int, str] = {
         HTTPStatus.NOT_FOUND: "There is nothing at this URL (404); see that the CA published it.",
         HTTPStatus.SERVICE_UNAVAILABLE: "It is not available (503): it ran out, or the database is away; "
         "see 'remit doctor'.",
     }
     other = f"It answers with HTTP status {status}, and only 200 will do; see what serves this URL."
-    return Unanswered(sentences.get(HTTPStatus(status), other), status)
+    return Unanswered(sentences.get(status, other), status)

@@ -175,7 +175,7 @@ class _Round:
     def _certificate(self, url: str) -> x509.Certificate | None:
         """The certificate in DER at the URL (RFC 5280 4.2.2.1)."""
         try:
-            return x509.load_der_x509_certificate(self._watch.fetcher.get(url, LONGEST_ANSWER))
+            return chain.read(self._watch.fetcher.get(url, LONGEST_ANSWER))
         except Unanswered as error:
             self.note(critical(Kind.ISSUER, url, str(error)))
         except chain.UNREADABLE:

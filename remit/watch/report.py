@@ -18,7 +18,7 @@ _NEWEST = "remit_watch_crl_newest_number"
 _REMEMBERED = re.compile(_NEWEST + r'\{url="([^"\\\n]+)"\} (\d+)')
 
 _SERIES: tuple[tuple[str, str, Callable[[Finding], float | None]], ...] = (
-    ("state", "0 fresh, 1 warning, 2 critical.", lambda one: one.state),
+    ("state", "0 fresh, 1 warning, 2 critical.", lambda one: int(one.state)),
     (
         "this_update_timestamp_seconds",
         "When it began to hold.",
@@ -122,7 +122,7 @@ def _seconds(time: datetime | None) -> float | None:
 
 
 def _number(value: float) -> str:
-    return str(int(value)) if float(value).is_integer() else f"{value:.6f}"
+    return str(value) if isinstance(value, int) else f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 def _escaped(value: str) -> str:

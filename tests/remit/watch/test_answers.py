@@ -10,6 +10,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
+from hypothesis import given
+from hypothesis import strategies as st
 
 from remit.watch.answers import Case, Question, judge
 from remit.watch.finding import Finding, Kind, State, Terms
@@ -19,6 +21,7 @@ HOUSE = House()
 OTHER = House()
 URL = "http://status.example/ocsp"
 NONCE = b"n" * 32
+ANSWER = HOUSE.answer()
 SERIAL = HOUSE.leaf.certificate.serial_number
 
 
@@ -119,6 +122,12 @@ def test_an_answer_that_nobody_should_believe(der: bytes, words: str) -> None:
     assert finding.state is State.CRITICAL
     assert words in " ".join(finding.sentences)
     assert (finding.status, finding.life) == (None, None)
+
+
+@given(at=st.integers(0, len(ANSWER) - 1), octet=st.integers(0, 255))
+def test_one_octet_changed_and_it_says_what_was_signed_or_nothing(at: int, octet: int) -> None:
+    finding = look(ANSWER[:at] + bytes([octet]) + ANSWER[at + 1 :])
+    assert finding.status == "good" if finding.state is State.FRESH else finding.status is None
 
 
 def test_an_answer_without_end_or_from_the_future() -> None:

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
+from hypothesis import given
+from hypothesis import strategies as st
 
 from remit.watch.finding import Finding, State, Terms
 from remit.watch.lists import Case, Seen, judge
@@ -14,6 +16,7 @@ from tests.remit.watch.pki import DELTA, FULL, LIFE, NOW, ORIGIN, SHARD, House, 
 
 HOUSE = House()
 OTHER = House()
+LIST = HOUSE.crl(serials=[1])
 TERMS = Terms()
 
 
@@ -141,6 +144,13 @@ def test_one_number_is_one_list() -> None:
     finding, _ = look(HOUSE.crl(number=8, serials=[1]), before=seen)
     assert "Two different lists have the number 8" in finding.sentences[0]
     assert look(HOUSE.crl(number=8, serials=[1]), before=Seen(8))[0].state is State.FRESH, "only the number was kept"
+
+
+@given(at=st.integers(0, len(LIST) - 1), octet=st.integers(0, 255))
+def test_one_octet_changed_and_it_is_believed_in_nothing(at: int, octet: int) -> None:
+    changed = LIST[:at] + bytes([octet]) + LIST[at + 1 :]
+    finding, seen = look(changed)
+    assert changed == LIST or (finding.state, finding.number, seen) == (State.CRITICAL, None, None)
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_a_stranger_needs_the_url_and_the_fingerprint_alone(world: World, tmp_pa
     stranger = World(tmp_path)
     done = stranger.cli("watch-status", "--status", world.status_url, "--root-fingerprint", world.root_fingerprint)
     assert done.returncode == 0, done.stderr
-    assert all(path in done.stdout for path in (FULL, SHARD, ROOT, "ocsp-get", "ocsp-post"))
+    assert all(name in done.stdout for name in (FULL, SHARD, ROOT, "ocsp-get", "ocsp-post"))
     assert "unknown" in done.stdout, "of a serial that was never issued"
 
 
@@ -188,7 +188,7 @@ def test_what_was_changed_on_the_way_is_named(
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [(302, "status 302"), (404, "nothing at this URL"), (500, "status 500"), (503, "503")]
+    ("status", "words"), [(302, "status 302"), (404, "nothing at this URL"), (503, "503"), (599, "status 599")]
 )
 def test_what_is_not_served_is_named(world: World, liar: Liar, status: int, words: str) -> None:
     liar.instead(FULL, fetch(world.status_url + FULL), status)
@@ -332,7 +332,8 @@ def test_wrong_usage_exits_2(world: World, arguments: tuple[str, ...]) -> None:
     [
         (("--certificate", __file__), "holds no certificate"),
         (("--root-fingerprint", "ab"), "64 hexadecimal digits"),
-        (("--metrics", "/nowhere/remit.prom"), "No such file"),
+        (("--metrics", "/nowhere/remit.prom"), "/nowhere/remit.prom cannot be written (No such file or directory)"),
+        (("--every", "1s", "--listen", "203.0.113.1:1"), "203.0.113.1:1 cannot be listened on"),
     ],
 )
 def test_what_cannot_be_used_is_said_in_one_sentence(world: World, arguments: tuple[str, ...], words: str) -> None:
