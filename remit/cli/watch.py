@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,6 +100,8 @@ def watch_status(
     It follows a certificate's pointers to its issuers, their lists and the responder, and looks at the issuers' other
     lists beside them. Exits 0 when all are fresh, 1 when anything is stale or wrong, 2 for wrong usage.
     """
+    if every == 0:
+        raise click.UsageError("--every must be a second or more.")
     if once and every:
         raise click.UsageError("Give --once or --every, not both.")
     if listen and not every:
@@ -224,7 +227,7 @@ def _watch(metrics: Path | None, warn: int, critical: int, expect: str, **wanted
         service=None if files else status,
         anchor=anchor,
         known=[*(one for _, (_, *issuers) in chains for one in issuers), *roots],
-        fetcher=Fetcher(status),
+        fetcher=click.get_current_context().with_resource(closing(Fetcher(status))),
         terms=Terms(warn / 100, critical / 100),
         expected=expect,
         clock=clock,

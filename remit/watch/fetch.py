@@ -43,6 +43,10 @@ class Fetcher:
             limits=httpx2.Limits(keepalive_expiry=1.0),
         )
 
+    def close(self) -> None:
+        """Ends the connections."""
+        self._http.close()
+
     def get(self, url: str, limit: int) -> bytes:
         """At most `limit` octets. Raises `Unanswered`."""
         return self._exchange("GET", url, limit, {}, None)
