@@ -17,7 +17,14 @@ from remit.watch.finding import CLOCK_TOLERANCE
 
 _LIST = re.compile(r"(?P<stem>.+/crl/[a-z0-9._-]{1,63})(?P<part>|/[0-9]{1,4}|/delta)\.crl")
 
-UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 """What the parser raises, some of it only when a part is looked at."""
 
 
