@@ -5,18 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ocsp
 
+from ca.authority.publish import publish
 from ca.judges import samples
 from ca.judges.samples import Form, Sample
 from ocsp.answer import GOOD, Contents, Signatory, refusal, response, response_data
 from ocsp.request import parse
-from tests.ca.authority.stage import Stage
+from tests.ca.authority.stage import Stage, run
 from tests.ocsp.house import House
 
 
@@ -67,6 +71,29 @@ def test_each_kind_of_key_is_a_sort_of_its_own(stage: Stage) -> None:
     other = stage.enrol(stage.token(), ec.generate_private_key(ec.SECP384R1()))
     assert {s.about.split(", ")[1] for s in stored(stage) if s.name == "agent"} == {"secp256r1", "secp384r1"}
     assert (other.der,) in {sample.ders for sample in stored(stage)}
+
+
+def test_what_has_no_revocation_is_a_sort_of_its_own(stage: Stage) -> None:
+    with_pointers = stage.enrolled()
+    lifetimes = replace(stage.authority.lifetimes, no_revocation_under=timedelta(minutes=15))
+    stage.authority = stage.over(stage.database, lifetimes=lifetimes)
+    without = stage.enrolled()
+    found = {sample.ders: sample.about for sample in stored(stage) if sample.name == "agent"}
+    assert found.keys() == {(with_pointers.der,), (without.der,)}
+    assert found[(without.der,)].endswith(", with noRevAvail")
+
+
+def test_of_many_shards_one_with_entries_is_judged(stage: Stage) -> None:
+    stage.authority = stage.over(stage.database, crl_shards=5)
+    gone = stage.enrolled()
+    stage.revoke(gone)
+    run(publish(stage.authority))
+    lists = [sample for sample in stored(stage) if "crl" in sample.name]
+    assert sorted(sample.name for sample in lists) == ["issuing-crl", "issuing-crl-shard", "root-crl"]
+    [shard] = [sample for sample in lists if sample.name == "issuing-crl-shard"]
+    assert shard.about.startswith(f"issuing-1, list {gone.intent.crl_shard}, number ")
+    [entry] = x509.load_der_x509_crl(shard.ders[0])
+    assert entry.serial_number == gone.intent.serial.number
 
 
 def test_an_intent_that_was_never_finished_is_no_sample(stage: Stage) -> None:
