@@ -15,12 +15,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ocsp
 
-from ca.authority.publish import publish
 from ca.judges import samples
 from ca.judges.samples import Form, Sample
 from ocsp.answer import GOOD, Contents, Signatory, refusal, response, response_data
 from ocsp.request import parse
-from tests.ca.authority.stage import Stage, run
+from tests.ca.authority.stage import Stage
 from tests.ocsp.house import House
 
 
@@ -87,7 +86,7 @@ def test_of_many_shards_one_with_entries_is_judged(stage: Stage) -> None:
     stage.authority = stage.over(stage.database, crl_shards=5)
     gone = stage.enrolled()
     stage.revoke(gone)
-    run(publish(stage.authority))
+    stage.published()
     lists = [sample for sample in stored(stage) if "crl" in sample.name]
     assert sorted(sample.name for sample in lists) == ["issuing-crl", "issuing-crl-shard", "root-crl"]
     [shard] = [sample for sample in lists if sample.name == "issuing-crl-shard"]
