@@ -65,9 +65,9 @@ def behind(authority: Authority, connection: Connection, issuer: Issuer) -> set[
     known = {heading.shard: heading for heading in crls.headings(connection, issuer.id) if heading.shard != DELTA}
     due = _named(authority, issuer) - known.keys()
     due |= {number for number, heading in known.items() if _quarter_is_over(heading, now)}
-    full = known.get(FULL)
-    if full is not None and full.revision < revocations.revision(connection, issuer.id):
-        due |= {FULL, *crls.changed_shards(connection, issuer.id, full.revision)}
+    complete = known[FULL].revision if FULL in known else 0
+    if complete < revocations.revision(connection, issuer.id):
+        due |= {FULL, *crls.changed_shards(connection, issuer.id, complete)}
     return due
 
 
