@@ -25,7 +25,7 @@ from ca.pki import signed
 from ca.pki.certificate import Issuer
 from ca.refusals import Reason, Refused
 from ca.store import crls, leases, revocations
-from ca.store.crls import FULL, Heading, PublishedCrl
+from ca.store.crls import DELTA, FULL, Heading, PublishedCrl
 from ca.store.leases import Lease
 from ca.store.transaction import Connection
 
@@ -95,11 +95,13 @@ def _published(draft: Draft, der: bytes) -> PublishedCrl:
 
 
 def _put(lease: Lease, made: Sequence[PublishedCrl], connection: Connection) -> list[Heading]:
-    """What is in force afterwards: ours, unless a newer one is there."""
+    """What is in force afterwards: ours, unless a newer one is there. A full list without a delta ends the last one."""
     _check(connection, lease)
     for one in made:
         crls.put(connection, one)
     written = {one.shard for one in made}
+    if FULL in written and DELTA not in written:
+        crls.withdraw(connection, made[0].issuer, DELTA)
     return [one for one in crls.headings(connection, made[0].issuer) if one.shard in written]
 
 

@@ -7,7 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, LargeBinary, Row, Select, cast, exists, func, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    Row,
+    Select,
+    cast,
+    delete,
+    exists,
+    func,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ca.store import revocations as acts
@@ -159,6 +172,11 @@ def put(connection: Connection, crl: PublishedCrl) -> bool:
     acts.notify(connection)
     # Without the option PostgreSQL's count is not kept for an INSERT.
     return connection.execute(query.execution_options(preserve_rowcount=True)).rowcount == 1
+
+
+def withdraw(connection: Connection, issuer: str, shard: int) -> None:
+    """There is no such list any more."""
+    connection.execute(delete(crls).where(crls.c.issuer == issuer, crls.c.shard == shard))
 
 
 def find(connection: Connection, issuer: str, shard: int) -> PublishedCrl | None:
