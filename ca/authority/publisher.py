@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import to_thread, wrap_future
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 
@@ -29,6 +30,8 @@ ROUND = 0.5
 _AFTER_A_FAULT = 1.0
 _UNFIT = 5.0
 
+_Which = Callable[[Authority, Connection, Issuer], set[int]]
+
 _log = structlog.get_logger("remit.publisher")
 
 
@@ -39,6 +42,8 @@ class Publisher:
         self._authority = authority
         self._holder = holder
         self._changed = asyncio.Event()
+        # The lease tells processes apart, not what runs side by side in one.
+        self._turn = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def wake(self) -> None:
@@ -60,37 +65,40 @@ class Publisher:
 
     async def keep(self) -> list[Heading]:
         """Publishes what is behind, if this is the replica that does; what was published."""
-        lease = await self._lease()
-        if lease is None:
-            return []
-        published: list[Heading] = []
-        for issuer in self._issuers:
-            if due := await to_thread(self._due, issuer):
-                published += await publish(self._authority, lease, issuer, due)
-        return published
+        async with self._turn:
+            lease = await self._lease()
+            return [] if lease is None else await self._publish(lease, lists.behind)
 
     async def publish(self) -> list[Heading]:
         """Publishes everything anew, whoever had the lease. Raises `Refused` as `ca.authority.publish` does."""
-        lease = await wrap_future(self._authority.database.write(self._seize))
-        published: list[Heading] = []
-        for issuer in self._issuers:
-            with self._authority.database.read() as connection:
-                numbers = lists.everything(self._authority, connection, issuer)
-            published += await publish(self._authority, lease, issuer, numbers)
-        return published
+        async with self._turn:
+            lease = await wrap_future(self._authority.database.write(self._seize))
+            return await self._publish(lease, lists.everything)
 
     async def leave(self) -> None:
         """Gives the lease back."""
         database = self._authority.database
         await wrap_future(database.write(lambda connection: leases.give_back(connection, NAME, self._holder)))
 
-    @property
-    def _issuers(self) -> tuple[Issuer, Issuer]:
-        return self._authority.root, self._authority.issuer
+    async def _publish(self, lease: Lease, which: _Which) -> list[Heading]:
+        """Of both CAs: an unfit list of one keeps none of the other from being published."""
+        published: list[Heading] = []
+        unfit: list[Refused] = []
+        for issuer in (self._authority.root, self._authority.issuer):
+            try:
+                if numbers := await to_thread(self._numbers, which, issuer):
+                    published += await publish(self._authority, lease, issuer, numbers)
+            except Refused as refusal:
+                if refusal.reason is not Reason.LINT_FAILED:
+                    raise
+                unfit.append(refusal)
+        if unfit:
+            raise unfit[0]
+        return published
 
-    def _due(self, issuer: Issuer) -> set[int]:
+    def _numbers(self, which: _Which, issuer: Issuer) -> set[int]:
         with self._authority.database.read() as connection:
-            return lists.behind(self._authority, connection, issuer)
+            return which(self._authority, connection, issuer)
 
     async def _lease(self) -> Lease | None:
         """Ours, and for a while: it is written anew in its second half, and another's is only looked at."""
