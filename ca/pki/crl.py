@@ -185,7 +185,7 @@ def names(der: bytes, serials: bytes) -> bool:
     """Whether entries of one length name these serials, in their order: each octet of all of them at once."""
     count, rest = divmod(len(serials), SERIAL_OCTETS)
     length, more = divmod(len(der), count) if count else (0, 0)
-    if rest or more or (len(der) and not count):
+    if rest or more or bool(der) != bool(count):
         return False
     return all(
         der[_SERIAL_AT + octet :: length] == serials[octet::SERIAL_OCTETS]
