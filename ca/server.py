@@ -22,7 +22,7 @@ from ca.authority.upkeep import Upkeep
 from ca.config import Misconfigured, Settings, split_listener
 from ca.hsm import TokenFault
 from ca.pki.certificate import Issuer
-from ca.refusals import Refused
+from ca.refusals import Reason, Refused
 from ca.store import durability, schema
 from ca.store.journal import Journal
 from ca.store.transaction import Database
@@ -93,8 +93,7 @@ async def _run(settings: Settings, authority: Authority, replica: Replica, life:
     await _recover(authority, replica)
     await replica.keep()
     publisher = assembly.publisher(authority)
-    # A revocation may have been answered a moment before a crash: it is in the lists before anyone asks again.
-    await publisher.keep()
+    await _publish(publisher)
     tls = Tls(settings, authority)
     await tls.renew()
     upkeep = Upkeep(
@@ -131,6 +130,16 @@ async def _run(settings: Settings, authority: Authority, replica: Replica, life:
     finally:
         with suppress(Refused):  # without the database: its lease lapses
             await publisher.leave()
+
+
+async def _publish(publisher: Publisher) -> None:
+    """A revocation may have been answered a moment before a crash: it is in the lists before anyone asks again."""
+    try:
+        await publisher.keep()
+    except Refused as refusal:
+        # An unfit list is tried again, and another replica may publish: whoever must revoke waits for neither.
+        if refusal.reason not in (Reason.LINT_FAILED, Reason.CONFLICT):
+            raise
 
 
 async def _recover(authority: Authority, replica: Replica) -> None:
