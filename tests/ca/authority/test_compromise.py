@@ -17,7 +17,7 @@ from ca.identifiers import Thumbprint
 from ca.pki import keys
 from ca.refusals import Reason, Refused
 from ca.store import blocked_keys, certificates
-from ca.store.blocked_keys import BlockedKey
+from ca.store.blocked_keys import Blocking
 from ca.store.filters import Filter
 from ca.store.status import Good, Revoked
 from tests.ca.authority.stage import AGENT, TASK, TENANT, Key, Stage, failing, new_key, run
@@ -38,7 +38,7 @@ def by_serial(stage: Stage, issued: Issued, reason: x509.ReasonFlags = COMPROMIS
     revoke.revoke_serial(stage.authority, issued.intent.serial, reason, "ops")
 
 
-def why_blocked(stage: Stage, key: Key) -> BlockedKey | None:
+def why_blocked(stage: Stage, key: Key) -> Blocking | None:
     with stage.database.read() as connection:
         return blocked_keys.find(connection, digest(key))
 
@@ -62,7 +62,7 @@ def test_by_key_every_live_certificate_is_revoked_and_the_key_is_blocked(ready: 
     assert serials(revoked) == names(first, second)
     assert revoked.blocked_keys == [digest(key)]
     assert [state(ready, one) for one in (first, second, other)] == [Revoked, Revoked, Good]
-    assert why_blocked(ready, key) == BlockedKey(digest(key), COMPROMISED, ready.clock().replace(microsecond=0), "ops")
+    assert why_blocked(ready, key) == Blocking(COMPROMISED, ready.clock().replace(microsecond=0), "ops")
     with pytest.raises(Refused) as caught:
         ready.enrol(ready.token(), key)
     assert caught.value.reason is Reason.KEY_REFUSED
@@ -84,7 +84,7 @@ def test_by_task_the_keys_live_certificates_for_other_tasks_are_revoked_too(read
     wanted = Filter(tenant=TENANT, task="second")
     dry = revoke.revoke_many(ready.authority, wanted, COMPROMISED, "ops", dry_run=True)
     done = revoke.revoke_many(ready.authority, wanted, COMPROMISED, "ops", dry_run=False)
-    assert serials(done) == serials(dry) == names(same, named)
+    assert serials(done) == serials(dry) == names(named, same)
     assert done.blocked_keys == dry.blocked_keys == [digest(key)]
     assert state(ready, other) is Good
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -11,27 +10,29 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ca.authority import publish, revoke
-from ca.authority.publish import GRACE
+from ca.authority import revoke
+from ca.authority.lists import GRACE
 from ca.identifiers import Serial
 from ca.pki import crl
 from ca.pki.certificate import Issuer
 from ca.refusals import Reason, Refused
-from ca.store import issuers
+from ca.store import crls
 from ca.store.crls import PublishedCrl
-from ca.store.transaction import Database
-from tests.ca.authority.stage import Stage, answering, failing, run
+from tests.ca.authority.stage import Stage, answering, failing
 
-LISTS = [("root-1", 0), ("issuing-1", 0), ("issuing-1", 1)]
+LISTS = [("root-1", 0), ("issuing-1", 1), ("issuing-1", 0)]
+"""As they are first published: shards before the full list, which has no delta yet."""
 
 
-def published(stage: Stage) -> list[PublishedCrl]:
-    return run(publish.publish(stage.authority))
+def whole(stage: Stage) -> tuple[PublishedCrl, PublishedCrl, PublishedCrl]:
+    """The root's list, the shard and the full one, made anew."""
+    made = {(one.issuer, one.shard): one for one in stage.published()}
+    root, shard, full = (made[name] for name in LISTS)
+    return root, shard, full
 
 
 def in_force(stage: Stage, issuer: str = "issuing-1", shard: int = 1) -> PublishedCrl:
-    with stage.database.read() as connection:
-        found = issuers.crl(connection, issuer, shard)
+    found = stage.in_force(issuer, shard)
     assert found is not None
     return found
 
@@ -60,9 +61,8 @@ def revoked(stage: Stage, count: int = 1) -> list[Serial]:
 
 
 def test_each_list_is_published_signed_and_in_force(stage: Stage) -> None:
-    made = published(stage)
+    made = stage.published()
     assert [(one.issuer, one.shard) for one in made] == LISTS
-    assert len(made) == len(publish.lists(stage.authority))
     now = stage.clock().replace(microsecond=0)
     for one in made:
         signer: Issuer = stage.root if one.issuer == "root-1" else stage.issuer
@@ -77,19 +77,19 @@ def test_each_list_is_published_signed_and_in_force(stage: Stage) -> None:
 
 def test_the_shard_alone_names_its_distribution_point(stage: Stage) -> None:
     points = {}
-    for one in published(stage):
+    for one in stage.published():
         found = [each.value for each in x509.load_der_x509_crl(one.der).extensions]
         points[one.issuer, one.shard] = [
             each.full_name for each in found if isinstance(each, x509.IssuingDistributionPoint)
         ]
     url = x509.UniformResourceIdentifier("http://status.example/crl/issuing-1/1.crl")
-    assert points == dict(zip(LISTS, [[], [], [[url]]], strict=True))
+    assert points == dict(zip(LISTS, [[], [[url]], []], strict=True))
 
 
 def test_the_list_a_certificate_points_to_is_the_one_that_names_that_url(ready: Stage) -> None:
     certificate = x509.load_der_x509_certificate(ready.enrolled().der)
     [point] = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
-    shard = x509.load_der_x509_crl(published(ready)[2].der)
+    shard = x509.load_der_x509_crl(whole(ready)[1].der)
     assert shard.extensions.get_extension_for_class(x509.IssuingDistributionPoint).value.full_name == point.full_name
 
 
@@ -99,7 +99,7 @@ def test_lists_are_complete(ready: Stage) -> None:
     for step in range(8):
         revoked(ready, step % 3)
         ready.enrolled()
-        _, full, shard = published(ready)
+        _, shard, full = whole(ready)
         expected = oracle(ready, full.this_update)
         assert listed(full) == listed(shard) == expected
         history.append(expected)
@@ -115,21 +115,21 @@ def test_an_entry_vanishes_only_after_its_certificate_and_a_list_beyond(ready: S
     end = ready.issued()[0].intent.not_after
     last = end + GRACE + ready.authority.crl_lifetime
     ready.clock.now = last
-    assert listed(published(ready)[1]) == {serial}
+    assert listed(whole(ready)[2]) == {serial}
     ready.clock.forward(seconds=1)
-    assert listed(published(ready)[1]) == set()
+    assert listed(whole(ready)[2]) == set()
 
 
 def test_the_roots_list_does_not_name_the_issuing_cas(ready: Stage) -> None:
     revoked(ready)
-    assert listed(published(ready)[0]) == set()
+    assert listed(whole(ready)[0]) == set()
 
 
 def test_an_entry_says_when_and_why(ready: Stage) -> None:
     serial = ready.enrolled().intent.serial
     revoke.revoke_serial(ready.authority, serial, revoke.reason_of("unspecified"), "ops")
     [compromised] = revoked(ready)
-    crl = x509.load_der_x509_crl(published(ready)[1].der)
+    crl = x509.load_der_x509_crl(whole(ready)[2].der)
     unspecified, told = (crl.get_revoked_certificate_by_serial_number(s.number) for s in (serial, compromised))
     assert unspecified is not None
     assert told is not None
@@ -140,70 +140,33 @@ def test_an_entry_says_when_and_why(ready: Stage) -> None:
 
 
 def test_numbers_increase_strictly_over_all_lists_of_an_issuer(stage: Stage) -> None:
-    numbers = [one.number for _ in range(4) for one in published(stage) if one.issuer == "issuing-1"]
+    numbers = [one.number for _ in range(4) for one in whole(stage) if one.issuer == "issuing-1"]
     assert numbers == sorted(set(numbers))
     assert len(numbers) == 8
 
 
-def test_two_generators_never_sign_two_lists_with_one_number(ready: Stage) -> None:
-    """Case 16."""
-    other = Database(ready.url)
-    authorities = [ready.authority, ready.over(other, replica=lambda _: 2)]
-    made: list[PublishedCrl] = []
-
-    def work(n: int) -> None:
-        for _ in range(4):
-            made.extend(run(publish.publish(authorities[n])))
-
-    threads = [threading.Thread(target=work, args=(n,)) for n in (0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    other.close()
-    # The same list may be answered twice, to the loser too; two lists of one number never are.
-    for issuer in ("root-1", "issuing-1"):
-        lists = {(one.number, one.der) for one in made if one.issuer == issuer}
-        assert len({number for number, _ in lists}) == len(lists)
-    for issuer, shard in LISTS:
-        newest = max((one for one in made if (one.issuer, one.shard) == (issuer, shard)), key=lambda one: one.number)
-        assert in_force(ready, issuer, shard) == newest
-
-
-def test_a_clock_that_goes_back_replaces_nothing(ready: Stage) -> None:
-    """Case 16: thisUpdate never goes back."""
-    published(ready)
-    before = in_force(ready)
-    ready.clock.forward(hours=-1)
-    published(ready)
-    assert in_force(ready) == before
-    ready.clock.forward(hours=1, seconds=1)
-    published(ready)
-    assert in_force(ready).number > before.number
-
-
 def test_without_a_signer_the_last_list_stays_and_a_number_is_wasted(ready: Stage) -> None:
-    published(ready)
+    ready.published()
     before = in_force(ready)
     ready.signer.instead = failing()
     ready.clock.forward(minutes=20)
     with pytest.raises(Refused) as caught:
-        published(ready)
+        ready.published()
     assert caught.value.reason is Reason.UNAVAILABLE
     assert in_force(ready) == before
     ready.signer.instead = None
-    published(ready)
+    ready.published()
     assert in_force(ready).number > before.number
 
 
 def test_a_wrong_signature_is_not_published(ready: Stage) -> None:
     """Case 17."""
-    published(ready)
+    ready.published()
     before = in_force(ready)
     ready.signer.instead = answering(b"\x30\x06\x02\x01\x01\x02\x01\x01")
     ready.clock.forward(minutes=20)
     with pytest.raises(Refused) as caught:
-        published(ready)
+        ready.published()
     assert caught.value.reason is Reason.UNAVAILABLE
     assert in_force(ready) == before
     assert ready.signer.distrusted, "and its key is not used again until it proved itself (case 7)"
@@ -213,27 +176,27 @@ def test_a_kill_between_signature_and_publication_uses_no_number_twice(
     ready: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Case 16."""
-    published(ready)
+    ready.published()
     signed: list[int] = []
-    real = issuers.publish
+    real = crls.put
 
     def killed(_connection: object, one: PublishedCrl) -> bool:
         signed.append(one.number)
         raise RuntimeError("killed")
 
-    monkeypatch.setattr(issuers, "publish", killed)
+    monkeypatch.setattr(crls, "put", killed)
     with pytest.raises(RuntimeError):
-        published(ready)
-    monkeypatch.setattr(issuers, "publish", real)
-    again = [one.number for one in published(ready) if one.issuer == "root-1"]
+        ready.published()
+    monkeypatch.setattr(crls, "put", real)
+    again = [one.number for one in ready.published() if one.issuer == "root-1"]
     assert not set(signed) & set(again)
 
 
 def test_the_lint_keeps_the_signer_from_a_wrong_list(ready: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     ready.signer.signed.clear()
-    monkeypatch.setattr("ca.authority.publish.crl.to_be_signed", _of_another(ready))
+    monkeypatch.setattr("ca.authority.lists.crl.to_be_signed", _of_another(ready))
     with pytest.raises(Refused) as caught:
-        published(ready)
+        ready.published()
     assert caught.value.reason is Reason.LINT_FAILED
     assert ready.signer.signed == []
 
@@ -250,6 +213,6 @@ def _of_another(stage: Stage) -> object:
 
 def test_the_published_octets_are_those_signed(ready: Stage) -> None:
     ready.signer.signed.clear()
-    made = published(ready)
+    made = ready.published()
     assert [x509.load_der_x509_crl(one.der).tbs_certlist_bytes for one in made] == ready.signer.signed
     assert all(x509.load_der_x509_crl(one.der).public_bytes(Encoding.DER) == one.der for one in made)

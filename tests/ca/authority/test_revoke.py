@@ -13,7 +13,7 @@ from ca.identifiers import Serial
 from ca.pki.profile import Kind
 from ca.refusals import Reason, Refused
 from ca.store import certificates
-from ca.store.certificates import CertificateRecord
+from ca.store.certificates import Standing
 from ca.store.filters import Filter
 from ca.store.status import Good, Revoked
 from tests.ca.authority.stage import AGENT, TASK, TENANT, Stage
@@ -22,7 +22,7 @@ COMPROMISED, SUPERSEDED = REASONS["keyCompromise"], REASONS["superseded"]
 MINE = Filter(tenant=TENANT, holder=AGENT)
 
 
-def one(stage: Stage, issued: Issued, reason: x509.ReasonFlags = COMPROMISED) -> CertificateRecord:
+def one(stage: Stage, issued: Issued, reason: x509.ReasonFlags = COMPROMISED) -> Standing:
     return revoke.revoke_serial(stage.authority, issued.intent.serial, reason, "ops")
 
 

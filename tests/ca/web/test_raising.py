@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 from ca.authority import operators, tokens
 from ca.authority.issuance import Issued
+from ca.authority.publisher import Publisher
 from ca.identifiers import OperatorName
 from ca.pki import csr
 from ca.pki.profile import Kind
@@ -116,7 +117,9 @@ def house(tmp_path: Path) -> Any:
     request = csr.parse(key_and_csr()[1])
     _, admin = run(operators.add(stage.authority, OperatorName("admin"), Role.ADMIN, request, "ceremony"))
     with capture_logs():  # the traces that are expected here take seconds to print
-        yield House(stage, build(stage.authority, lambda: None, _lifespan), admin, stage.enrolled())
+        yield House(
+            stage, build(stage.authority, Publisher(stage.authority, "ours"), _lifespan), admin, stage.enrolled()
+        )
     stage.close()
 
 

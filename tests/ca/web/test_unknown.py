@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from fastapi import FastAPI
 
 from ca.authority import tokens
+from ca.authority.publisher import Publisher
 from ca.refusals import Reason
 from ca.web.app import build
 from ca.web.problems import STATUS, TYPE
@@ -160,7 +161,7 @@ def send(stage: Stage, token: str, asking: Asking) -> httpx2.Response:
     """The whole application in this process, with a signer that counts."""
 
     async def sending() -> httpx2.Response:
-        transport = httpx2.ASGITransport(app=build(stage.authority, lambda: None, _no_life))
+        transport = httpx2.ASGITransport(app=build(stage.authority, Publisher(stage.authority, "ours"), _no_life))
         async with httpx2.AsyncClient(transport=transport, base_url="https://ca.example") as client:
             headers = asking.headers(token)
             return await client.request(asking.method, asking.path, content=asking.body(), headers=headers)
