@@ -101,16 +101,18 @@ def changes(
     connection: Connection, issuer: str, since: int, expired_before: datetime, limit: int
 ) -> list[bytes] | None:
     """The entries of a delta: what was revoked, held or released after a revision; None for more than `limit`."""
-    found: dict[bytes, bytes] = {}
-    # What was released and then held or revoked anew says the latter.
+    found: list[Row[Any]] = []
+    # What was released and then held or revoked anew says the latter; of several releases the last one counts.
     for table in (releases, revocations):
         query = select(table.c.serial, table.c.entry).order_by(table.c.revision).limit(limit + 1)
         query = query.where(table.c.issuer == issuer, table.c.revision > since, table.c.expires_at >= expired_before)
         if table is releases:
             again = exists().where(revocations.c.issuer == releases.c.issuer, revocations.c.serial == releases.c.serial)
             query = query.where(~again)
-        found |= {bytes(row.serial): bytes(row.entry) for row in connection.execute(query)}
-    return list(found.values()) if len(found) <= limit else None
+        found += connection.execute(query)
+    if len(found) > limit:
+        return None
+    return list({bytes(row.serial): bytes(row.entry) for row in found}.values())
 
 
 def changed_shards(connection: Connection, issuer: str, since: int) -> set[int]:

@@ -66,9 +66,8 @@ def issue(database: Database, *intents: Intent) -> None:
     """Intents and their results."""
 
     def act(connection: Connection) -> None:
-        for one in intents:
-            certificates.intend(connection, [one])
-            certificates.record(connection, [Result(one, SIGNATURE, x5t(one))])
+        certificates.intend(connection, intents)
+        certificates.record(connection, [Result(one, SIGNATURE, x5t(one)) for one in intents])
 
     written(database, act)
 
@@ -107,13 +106,29 @@ def crl(number: int, this_update: datetime = NOW, shard: int = 0, revision: int 
 
 
 def revoke(
-    database: Database, *intents: Intent, at: datetime = NOW, reason: x509.ReasonFlags = x509.ReasonFlags.superseded
+    database: Database,
+    *intents: Intent,
+    at: datetime = NOW,
+    reason: x509.ReasonFlags = x509.ReasonFlags.superseded,
+    issuer: str = ISSUER,
 ) -> int:
-    """Revokes them in one act; how many are new."""
+    """Revokes or holds them in one act; how many that changed."""
 
     def act(connection: Connection) -> int:
-        begun = revocations.begin(connection, ISSUER, at, reason)
+        begun = revocations.begin(connection, issuer, at, reason)
         revocations.revoke(connection, begun, certificates_table.c.serial.in_([one.serial.octets for one in intents]))
         return revocations.count(connection, begun)
+
+    return written(database, act)
+
+
+def hold(database: Database, *intents: Intent, at: datetime = NOW) -> int:
+    return revoke(database, *intents, at=at, reason=x509.ReasonFlags.certificate_hold)
+
+
+def release(database: Database, one: Intent, at: datetime = NOW) -> bool:
+    def act(connection: Connection) -> bool:
+        begun = revocations.begin(connection, ISSUER, at, x509.ReasonFlags.remove_from_crl)
+        return revocations.release(connection, begun, one.serial)
 
     return written(database, act)
