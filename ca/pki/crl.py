@@ -183,14 +183,12 @@ def parts(tbs: bytes) -> Parts:
 
 def names(der: bytes, serials: bytes) -> bool:
     """Whether entries of one length name these serials, in their order: each octet of all of them at once."""
-    count, rest = divmod(len(serials), SERIAL_OCTETS)
-    length, more = divmod(len(der), count) if count else (0, 0)
-    if rest or more or bool(der) != bool(count):
+    # None has 128 octets, so its second octet says how many follow.
+    length = 2 + int.from_bytes(der[1:2])
+    count, rest = divmod(len(der), length)
+    if rest or len(serials) != count * SERIAL_OCTETS:
         return False
-    return all(
-        der[_SERIAL_AT + octet :: length] == serials[octet::SERIAL_OCTETS]
-        for octet in range(SERIAL_OCTETS if count else 0)
-    )
+    return all(der[_SERIAL_AT + octet :: length] == serials[octet::SERIAL_OCTETS] for octet in range(SERIAL_OCTETS))
 
 
 def serials(entries: bytes | None) -> set[bytes]:

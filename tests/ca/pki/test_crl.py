@@ -20,7 +20,9 @@ from ca.pki.profile import Kind
 from tests.ca.pki.specimens import NOW, POINTERS, Hierarchy
 
 NEXT = NOW + timedelta(hours=1)
-SHARD = Scope(1, POINTERS.list(1))
+SHARD = Scope(distribution_point=POINTERS.list(1))
+ASSIGNED = st.builds(Serial.assign, st.integers(0x01, 0x7F), st.binary(min_size=18, max_size=18))
+MOMENTS = st.datetimes(datetime(2000, 1, 1), datetime(2080, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 (made aware)
 REASONS = (
     x509.ReasonFlags.unspecified,
     x509.ReasonFlags.key_compromise,
@@ -29,11 +31,12 @@ REASONS = (
     x509.ReasonFlags.cessation_of_operation,
     x509.ReasonFlags.privilege_withdrawn,
     x509.ReasonFlags.certificate_hold,
+    x509.ReasonFlags.remove_from_crl,
 )
 ENTRIES = st.lists(
     st.tuples(
         st.integers(1, (1 << 160) - 1).map(Serial),
-        st.datetimes(datetime(2000, 1, 1), datetime(2080, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 (made aware)
+        MOMENTS,
         st.sampled_from(REASONS),
     ),
     max_size=8,
@@ -143,6 +146,25 @@ def test_the_full_list_names_no_distribution_point(hierarchy: Hierarchy) -> None
     assert extensions == {"authority_key_identifier", "crl_number"}
 
 
+def test_a_full_list_names_its_delta(hierarchy: Hierarchy) -> None:
+    """RFC 5280 5.2.6: never critical."""
+    tbs = parsed(listed(hierarchy, [], scope=Scope(freshest=POINTERS.delta)))
+    extensions = {one["extn_id"].native: one for one in tbs["crl_extensions"]}
+    assert set(extensions) == {"authority_key_identifier", "crl_number", "freshest_crl"}
+    assert not extensions["freshest_crl"]["critical"].native
+    [point] = extensions["freshest_crl"]["extn_value"].native
+    assert point == {"distribution_point": [POINTERS.delta], "reasons": None, "crl_issuer": None}
+
+
+def test_a_delta_says_critically_on_which_list_it_stands(hierarchy: Hierarchy) -> None:
+    """RFC 5280 5.2.4."""
+    tbs = parsed(listed(hierarchy, [(Serial(1), NOW, x509.ReasonFlags.remove_from_crl)], scope=Scope(base=5)))
+    extensions = {one["extn_id"].native: one for one in tbs["crl_extensions"]}
+    assert set(extensions) == {"authority_key_identifier", "crl_number", "delta_crl_indicator"}
+    assert extensions["delta_crl_indicator"]["critical"].native
+    assert extensions["delta_crl_indicator"]["extn_value"].native == 5
+
+
 @pytest.mark.parametrize(
     ("at", "tag"),
     [
@@ -169,6 +191,86 @@ def test_golden_entries() -> None:
 
 def test_a_serial_with_its_first_bit_set_stays_positive() -> None:
     assert crl.entry(Serial(0xFF), NOW, x509.ReasonFlags.unspecified)[2:6] == b"\x02\x02\x00\xff"
+
+
+@given(ASSIGNED, MOMENTS, st.sampled_from(REASONS))
+def test_a_frame_holds_any_serial(serial: Serial, at: datetime, reason: x509.ReasonFlags) -> None:
+    before, after = crl.frame(at, reason)
+    assert before + serial.octets + after == crl.entry(serial, at, reason)
+
+
+@given(st.lists(st.tuples(ASSIGNED, MOMENTS, st.sampled_from(REASONS)), max_size=20))
+def test_the_serials_of_any_entries_are_found_again(entries: list[Entry]) -> None:
+    der = b"".join(crl.entry(*one) for one in entries)
+    assert crl.serials(der) == {serial.octets for serial, _, _ in entries}
+
+
+@given(st.lists(st.tuples(ASSIGNED, MOMENTS, st.sampled_from(REASONS)), max_size=20))
+def test_so_are_those_of_a_signed_list(hierarchy: Hierarchy, entries: list[Entry]) -> None:
+    signed = x509.load_der_x509_crl(listed(hierarchy, entries))
+    found = crl.parts(signed.tbs_certlist_bytes)
+    assert (found.entries or b"") == b"".join(crl.entry(*one) for one in entries)
+    assert crl.serials(found.entries) == {serial.octets for serial, _, _ in entries}
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 700, 30_000])
+def test_the_entries_of_a_list_of_any_length_are_taken_out_of_it(hierarchy: Hierarchy, count: int) -> None:
+    """One, two and three octets of length, and none."""
+    der = b"".join(crl.entry(assigned(number), NOW, x509.ReasonFlags.superseded) for number in range(count))
+    made = crl.to_be_signed(hierarchy.issuer, [der], number=7, this_update=NOW, next_update=NEXT, scope=Scope())
+    assert crl.parts(made.tbs).entries == (der or None)
+
+
+def run(entries: list[Entry]) -> tuple[bytes, bytes]:
+    """Entries of one length, as the database joins them, and the serials of their rows."""
+    return b"".join(crl.entry(*one) for one in entries), b"".join(serial.octets for serial, _, _ in entries)
+
+
+# Of one length: any reason but none, and any time through 2049.
+EARLY = st.datetimes(datetime(2000, 1, 1), datetime(2049, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 (made aware)
+RUNS = st.lists(st.tuples(ASSIGNED, EARLY, st.sampled_from(REASONS[1:])), max_size=9, unique_by=lambda one: one[0])
+
+
+@given(RUNS)
+def test_entries_name_the_serials_they_were_made_of(entries: list[Entry]) -> None:
+    assert crl.names(*run(entries))
+
+
+@given(RUNS.filter(bool), st.data())
+def test_one_octet_of_a_serial_makes_them_others(entries: list[Entry], data: st.DataObject) -> None:
+    der, serials = run(entries)
+    at, bits = data.draw(st.integers(0, len(serials) - 1)), data.draw(st.integers(1, 255))
+    flipped = bytearray(serials)
+    flipped[at] ^= bits
+    assert not crl.names(der, bytes(flipped))
+
+
+@given(RUNS.filter(lambda entries: len(entries) > 1), st.data())
+def test_their_order_counts(entries: list[Entry], data: st.DataObject) -> None:
+    der, _ = run(entries)
+    other = data.draw(st.permutations(entries).filter(lambda swapped: swapped != entries))
+    assert not crl.names(der, run(other)[1])
+
+
+@given(RUNS, ASSIGNED, st.data())
+def test_one_too_few_or_too_many_is_seen(entries: list[Entry], serial: Serial, data: st.DataObject) -> None:
+    more = list(entries)
+    more.insert(data.draw(st.integers(0, len(entries))), (serial, NOW, x509.ReasonFlags.superseded))
+    assert not crl.names(run(entries)[0], run(more)[1]), "missing"
+    assert not crl.names(run(more)[0], run(entries)[1]), "additional"
+
+
+@given(RUNS.filter(bool))
+def test_nor_are_twice_as_many_taken_for_theirs(entries: list[Entry]) -> None:
+    der, serials = run(entries)
+    assert not crl.names(run([one for one in entries for _ in (0, 1)])[0], serials)
+    assert not crl.names(der, serials * 2)
+    assert not crl.names(der[:-1], serials)
+    assert not crl.names(der, serials[:-1])
+
+
+def assigned(number: int) -> Serial:
+    return Serial.assign(1, number.to_bytes(18, "big"))
 
 
 @pytest.mark.parametrize("kind", [KeyKind.P256, KeyKind.P384, KeyKind.ED25519, KeyKind.RSA_2048])
