@@ -145,7 +145,7 @@ def test_a_fault_of_the_callers_is_the_callers(database: Database) -> None:
 
 def test_a_reference_to_nothing_is_a_conflict(database: Database) -> None:
     def act(connection: Connection) -> None:
-        connection.execute(text("INSERT INTO revocations VALUES ('nobody', x'01', 0, 0, 'superseded', 0)"))
+        connection.execute(text("INSERT INTO revocations VALUES ('nobody', x'01', 0, 0, 'superseded', 0, 1, x'')"))
 
     error = database.write(act).exception(WAIT)
     assert isinstance(error, Refused)
