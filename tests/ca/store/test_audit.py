@@ -1,12 +1,17 @@
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
 
+import pytest
+from cryptography import x509
+
+from ca.pki.profile import Kind
 from ca.refusals import Reason, Refused
-from ca.store import audit
+from ca.store import audit, revocations
 from ca.store.audit import Entry
+from ca.store.tables import certificates
 from ca.store.transaction import Connection, Database
-from tests.ca.store.rows import NOW, written
+from tests.ca.store.rows import ISSUER, NOW, intent, issue, written
 
 FULL = Entry(NOW, "ops", "task.open", "granted", "acme", "bot", "invoices", "01ff", {"scope": "a b", "n": [1, None]})
 LEAST = Entry(NOW, "ops", "x", "refused")
@@ -26,5 +31,43 @@ def test_what_is_refused_leaves_no_entry_of_having_been_granted(database: Databa
 
     with pytest.raises(Refused):
         written(database, act)
+    with database.read() as connection:
+        assert audit.everything(connection) == []
+
+
+def test_the_entries_for_what_was_revoked_are_those_that_one_by_one_would_be(database: Database) -> None:
+    """With the names of each certificate, oldest first."""
+    agents = [intent(number, holder=f"bot-{number}") for number in (3, 1, 1 << 140)]
+    operator = intent(4, kind=Kind.OPERATOR, tenant=None, task=None, holder="ops")
+    untouched = intent(5)
+    issue(database, *agents, operator, untouched)
+    entry = Entry(NOW, "ops", "certificate.revoke", "granted", detail={"reason": "superseded", "n": [1, None, "ü"]})
+
+    def act(connection: Connection) -> None:
+        begun = revocations.begin(connection, ISSUER, NOW, x509.ReasonFlags.superseded)
+        revocations.revoke(connection, begun, certificates.c.serial != untouched.serial.octets)
+        audit.append_for_each(connection, entry, revocations.done_by(begun))
+
+    written(database, lambda connection: audit.append(connection, FULL))
+    written(database, act)
+    written(database, lambda connection: audit.append(connection, LEAST))
+    with database.read() as connection:
+        assert audit.everything(connection) == [
+            FULL,
+            *(
+                replace(entry, tenant=one.tenant, agent=one.holder, task=one.task, serial=str(one.serial))
+                for one in (*agents, operator)
+            ),
+            LEAST,
+        ]
+
+
+def test_what_nothing_was_revoked_by_has_no_entries(database: Database) -> None:
+    def act(connection: Connection) -> None:
+        begun = revocations.begin(connection, ISSUER, NOW, x509.ReasonFlags.superseded)
+        audit.append_for_each(connection, LEAST, revocations.done_by(begun))
+
+    issue(database, intent(1))
+    written(database, act)
     with database.read() as connection:
         assert audit.everything(connection) == []
