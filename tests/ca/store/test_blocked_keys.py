@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from concurrent.futures import wait
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from cryptography import x509
@@ -15,32 +14,43 @@ from sqlalchemy import event
 
 from ca.identifiers import Thumbprint
 from ca.pki.profile import Kind
-from ca.store import blocked_keys, certificates, revocations
-from ca.store.blocked_keys import BlockedKey
+from ca.store import blocked_keys, certificates, filters, revocations
+from ca.store.blocked_keys import Blocking
 from ca.store.filters import Filter
 from ca.store.transaction import Connection, Database
-from tests.ca.store.rows import NOW, intent, issue, written
+from tests.ca.store.rows import ISSUER, NOW, hold, intent, issue, revoke, written
 
 KEY, OTHER = Thumbprint.of(b"key"), Thumbprint.of(b"other")
 COMPROMISED = x509.ReasonFlags.key_compromise
-BLOCKED = BlockedKey(KEY, COMPROMISED, NOW, "ops")
+WHY = Blocking(COMPROMISED, NOW, "ops")
 
 
-def block(database: Database, one: BlockedKey = BLOCKED) -> bool:
-    return written(database, lambda connection: blocked_keys.block(connection, one))
+def block(database: Database, *keys: Thumbprint, why: Blocking = WHY) -> list[Thumbprint]:
+    return written(database, lambda connection: blocked_keys.block(connection, keys, why))
 
 
 def test_a_key_is_blocked_once_and_keeps_its_first_date_and_reason(database: Database) -> None:
-    assert block(database)
-    later = replace(BLOCKED, blocked_at=NOW + timedelta(1), blocked_by="other", reason=x509.ReasonFlags.superseded)
-    assert not block(database, later)
+    assert block(database, KEY) == [KEY]
+    later = Blocking(x509.ReasonFlags.superseded, NOW + timedelta(1), "other")
+    assert block(database, KEY, OTHER, why=later) == [OTHER]
     with database.read() as connection:
-        assert blocked_keys.find(connection, KEY) == BLOCKED
-        assert blocked_keys.find(connection, OTHER) is None
+        assert blocked_keys.find(connection, KEY) == WHY
+        assert blocked_keys.find(connection, OTHER) == later
+        assert blocked_keys.find(connection, Thumbprint.of(b"?")) is None
+
+
+def test_of_many_those_are_said_that_are_blocked_now_each_once(database: Database) -> None:
+    many = [Thumbprint.of(b"%d" % number) for number in range(1200)]
+    block(database, *many[::2])
+    assert block(database, *many, *many) == many[1::2]
+    assert block(database, *many) == []
+    assert block(database) == []
+    with database.read() as connection:
+        assert blocked_keys.blocked(connection, [*many, KEY]) == set(many)
 
 
 def test_of_many_keys_the_blocked_ones_are_found(database: Database) -> None:
-    block(database)
+    block(database, KEY)
     many = [Thumbprint.of(b"%d" % number) for number in range(1200)]
     with database.read() as connection:
         assert blocked_keys.blocked(connection, [*many, KEY]) == {KEY}
@@ -68,15 +78,33 @@ def test_a_batch_is_looked_up_in_one_statement(database: Database) -> None:
     assert len([one for one in said if "blocked_keys" in one]) == 1
 
 
-def test_what_is_live_for_a_key_is_found_intents_too(database: Database) -> None:
-    live, ended, revoked, unfinished, foreign = (intent(number) for number in range(1, 6))
-    ended, foreign = replace(ended, not_after=NOW - timedelta(seconds=1)), replace(foreign, key=OTHER)
-    issue(database, live, ended, revoked, foreign)
-    written(database, lambda connection: certificates.intend(connection, [unfinished]))
-    written(database, lambda connection: revocations.add(connection, [revoked], NOW, COMPROMISED))
+def test_the_keys_of_an_act_are_those_of_what_it_revoked_in_the_order_of_their_first(database: Database) -> None:
+    third, before = Thumbprint.of(b"third"), Thumbprint.of(b"before")
+    keys = [OTHER, KEY, before, OTHER, third, KEY]
+    made = [intent(number, key=key) for number, key in enumerate(keys)]
+    issue(database, *made)
+    hold(database, made[2])
+
+    def act(connection: Connection) -> list[Thumbprint]:
+        begun = revocations.begin(connection, ISSUER, NOW, COMPROMISED)
+        wanted = filters.of_keys([KEY, OTHER])
+        revocations.revoke(connection, begun, wanted)
+        return blocked_keys.of_revoked(connection, revocations.done_by(begun))
+
+    assert written(database, act) == [OTHER, KEY]
+
+
+def test_a_key_was_certified_whatever_became_of_it(database: Database) -> None:
+    """Expired, revoked, or an intent whose certificate may be out."""
+    keys = [Thumbprint.of(name) for name in (b"live", b"ended", b"revoked", b"meant")]
+    live, ended, revoked, meant = (intent(number, key=key) for number, key in enumerate(keys))
+    issue(database, live, replace(ended, not_after=NOW - timedelta(1)), revoked)
+    written(database, lambda connection: certificates.intend(connection, [meant]))
+    revoke(database, revoked)
+    block(database, OTHER)
     with database.read() as connection:
-        assert blocked_keys.live_serials(connection, [KEY], NOW) == [live.serial, unfinished.serial]
-        assert blocked_keys.live_serials(connection, [], NOW) == []
+        assert all(blocked_keys.were_certified(connection, key) for key in keys)
+        assert not blocked_keys.were_certified(connection, OTHER)
 
 
 @pytest.fixture
@@ -96,18 +124,20 @@ def test_nothing_is_certified_for_a_key_while_it_is_being_blocked(replicas: tupl
         assert proceed.wait(10)
         certificates.intend(connection, [intent(1)])
 
-    def revoke(connection: Connection) -> list[Any]:
+    def block(connection: Connection) -> int:
         blocked_keys.keep_still(connection)
-        blocked_keys.block(connection, BLOCKED)
-        return certificates.revocable(connection, Filter(key=KEY), NOW)
+        blocked_keys.block(connection, [KEY], WHY)
+        begun = revocations.begin(connection, ISSUER, NOW, COMPROMISED)
+        revocations.revoke(connection, begun, filters.narrowed(Filter(key=KEY), NOW))
+        return revocations.count(connection, begun)
 
     enrolled = replicas[0].write(enrol)
     assert looked.wait(10)
-    revoked = replicas[1].write(revoke)
+    blocked = replicas[1].write(block)
     # However long it is given, it cannot end before the enrolment does.
-    assert wait([revoked], timeout=0.5).not_done
+    assert wait([blocked], timeout=0.5).not_done
     proceed.set()
     enrolled.result(10)
-    assert [record.intent.serial for record in revoked.result(10)] == [intent(1).serial]
+    assert blocked.result(10) == 1
     with replicas[0].read() as connection:
         assert blocked_keys.refused(connection, [KEY]) == {KEY}

@@ -1,35 +1,31 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from cryptography import x509
 
-from ca.identifiers import Serial, TenantId, Thumbprint
+from ca.identifiers import Serial, Thumbprint
 from ca.pki.profile import Kind
 from ca.refusals import Reason, Refused
-from ca.store import certificates, issuers, revocations
-from ca.store.certificates import CertificateRecord, Intent, Result
+from ca.store import certificates, filters, issuers
+from ca.store.certificates import Intent, Result, Standing, State
 from ca.store.filters import Filter
 from ca.store.transaction import Connection, Database
-from tests.ca.store.rows import ISSUER, NOW, SIGNATURE, TENANT, der, intent, issue, issuer, written, x5t
+from tests.ca.store.rows import ISSUER, NOW, SIGNATURE, TENANT, der, hold, intent, issue, issuer, revoke, written, x5t
 
 END = intent(1).not_after
 OTHER_KEY = Thumbprint.of(b"other")
 
 
-def numbers(records: list[CertificateRecord]) -> list[int]:
+def numbers(records: Sequence[Standing]) -> list[int]:
     return [record.intent.serial.octets[-1] for record in records]
 
 
-def revoke(database: Database, *intents: Intent) -> None:
-    reason = x509.ReasonFlags.key_compromise
-    written(database, lambda connection: revocations.add(connection, intents, NOW, reason))
-
-
 def test_an_issued_certificate_comes_back_as_it_was(database: Database) -> None:
-    full, least = intent(1), intent(2, tenant=None, task=None, kind=Kind.SERVER)
+    full = intent(1, parent=intent(9).serial)
+    least = intent(2, tenant=None, task=None, kind=Kind.SERVER)
     issue(database, full, least)
     for one in (full, least):
         with database.read() as connection:
@@ -120,57 +116,33 @@ def test_an_intent_of_no_issuer_of_ours_is_refused(database: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "revoked", "state"),
+    ("now", "done", "state"),
     [
-        (NOW, False, "live"),
-        (END, False, "live"),
-        (END + timedelta(seconds=1), False, "expired"),
-        (NOW, True, "revoked"),
-        (END + timedelta(seconds=1), True, "revoked"),
+        (NOW, None, "live"),
+        (END, None, "live"),
+        (END + timedelta(milliseconds=999), None, "live"),
+        (END + timedelta(seconds=1), None, "expired"),
+        (NOW, revoke, "revoked"),
+        (END + timedelta(seconds=1), revoke, "revoked"),
+        (NOW, hold, "held"),
+        (END + timedelta(seconds=1), hold, "held"),
     ],
 )
-def test_states(database: Database, now: datetime, revoked: bool, state: str) -> None:
+def test_states(database: Database, now: datetime, done: Callable[..., int] | None, state: str) -> None:
     """The end belongs to the life (RFC 5280 4.1.2.5), and the filter and the record agree."""
     issue(database, intent(1))
-    if revoked:
-        revoke(database, intent(1))
+    if done is not None:
+        done(database, intent(1))
     with database.read() as connection:
         [record] = certificates.page(connection, Filter(), now, limit=9)
+        standing = certificates.standing(connection, intent(1).serial)
         found = {
             name: len(certificates.page(connection, Filter(state=name), now, limit=9))
-            for name in ("live", "revoked", "expired")
+            for name in ("live", "held", "revoked", "expired")
         }
-    assert record.state(now) == state
+    assert standing is not None
+    assert record.state(now) == standing.state(now) == state
     assert found == {name: int(name == state) for name in found}
-
-
-FILTERS = {
-    "everything": (Filter(), [5, 4, 3, 2, 1]),
-    "tenant": (Filter(tenant=TENANT), [4, 3, 2, 1]),
-    "another tenant": (Filter(tenant=TenantId("other")), []),
-    "kind": (Filter(kind=Kind.OPERATOR), [5]),
-    "holder": (Filter(holder="second"), [2]),
-    "task": (Filter(task="second"), [3]),
-    "key": (Filter(key=OTHER_KEY), [4]),
-    "tenant and holder": (Filter(tenant=TENANT, holder="second"), [2]),
-    "nothing has both": (Filter(holder="second", key=OTHER_KEY), []),
-    "expires before": (Filter(expires_before=END), [4]),
-    "expires before, too early": (Filter(expires_before=NOW), []),
-}
-
-
-@pytest.mark.parametrize(("wanted", "expected"), FILTERS.values(), ids=FILTERS.keys())
-def test_filters(database: Database, wanted: Filter, expected: list[int]) -> None:
-    issue(
-        database,
-        intent(1),
-        intent(2, holder="second"),
-        intent(3, task="second"),
-        intent(4, key=OTHER_KEY, not_after=END - timedelta(seconds=1)),
-        intent(5, kind=Kind.OPERATOR, tenant=None),
-    )
-    with database.read() as connection:
-        assert numbers(certificates.page(connection, wanted, NOW, limit=9)) == expected
 
 
 def test_pages_give_every_certificate_once_newest_first(database: Database) -> None:
@@ -183,13 +155,57 @@ def test_pages_give_every_certificate_once_newest_first(database: Database) -> N
     assert found == [7, 6, 5, 4, 3, 2, 1]
 
 
-def test_revocable_are_the_live_ones_of_the_filter_oldest_first(database: Database) -> None:
-    expired = intent(3, not_after=NOW - timedelta(seconds=1))
-    issue(database, intent(1), intent(2), expired, intent(4, holder="other"), intent(5, not_after=NOW))
-    revoke(database, intent(2))
+def test_pages_are_narrowed(database: Database) -> None:
+    issue(database, intent(1), intent(2, holder="second"), intent(3))
     with database.read() as connection:
-        assert numbers(certificates.revocable(connection, Filter(holder="bot"), NOW)) == [1, 5]
-        assert numbers(certificates.revocable(connection, Filter(holder="other"), NOW)) == [4]
+        assert numbers(certificates.page(connection, Filter(holder="bot"), NOW, limit=9)) == [3, 1]
+        assert numbers(certificates.page(connection, Filter(holder="bot"), NOW, limit=1)) == [3]
+
+
+def test_some_are_the_oldest_and_all_are_counted_intents_too(database: Database) -> None:
+    issue(database, *(intent(number) for number in (4, 2, 3)), intent(5, holder="second"))
+    written(database, lambda connection: certificates.intend(connection, [intent(1)]))
+    revoke(database, intent(2))
+    condition = filters.narrowed(Filter(holder="bot"), NOW)
+    with database.read() as connection:
+        found = certificates.some(connection, condition, 9)
+        assert numbers(found) == [4, 2, 3, 1]
+        assert numbers(certificates.some(connection, condition, 2)) == [4, 2]
+        assert certificates.count(connection, condition) == 4
+        assert certificates.count(connection, filters.narrowed(Filter(holder="nobody"), NOW)) == 0
+    assert [one.reached for one in found] == [State.ISSUED] * 3 + [State.INTENDED]
+    assert [one.state(NOW) for one in found] == ["live", "revoked", "live", "live"]
+
+
+def test_what_became_of_a_serial_is_known_before_its_certificate_is(database: Database) -> None:
+    written(database, lambda connection: certificates.intend(connection, [intent(1)]))
+    revoke(database, intent(1))
+    with database.read() as connection:
+        assert certificates.standing(connection, intent(1).serial) == Standing(
+            intent(1), State.INTENDED, NOW, "superseded"
+        )
+        assert certificates.standing(connection, intent(2).serial) is None
+
+
+def test_the_last_one_made_is_the_last_that_is_not_revoked(database: Database) -> None:
+    """What was made under a wrong clock is revoked, and then stands in nobody's way."""
+
+    def last() -> datetime | None:
+        with database.read() as connection:
+            return certificates.last_made(connection)
+
+    def made(number: int) -> Intent:
+        return intent(number, created_at=NOW + timedelta(seconds=number))
+
+    assert last() is None
+    many = [made(number) for number in range(900)]
+    issue(database, *many)
+    written(database, lambda connection: certificates.intend(connection, [made(900)]))
+    assert last() == NOW + timedelta(seconds=900)
+    revoke(database, made(900), *many[2:])
+    assert last() == NOW + timedelta(seconds=1)
+    hold(database, made(1))
+    assert last() == NOW
 
 
 def test_a_revoked_certificate_says_when_and_why(database: Database) -> None:
@@ -200,16 +216,16 @@ def test_a_revoked_certificate_says_when_and_why(database: Database) -> None:
         other = certificates.by_serial(connection, intent(2).serial)
     assert revoked is not None
     assert other is not None
-    assert (revoked.revoked_at, revoked.reason) == (NOW, "keyCompromise")
+    assert (revoked.revoked_at, revoked.reason) == (NOW, "superseded")
     assert other.revoked_at is None
 
 
 def test_the_newest_is_the_one_that_lives_longest_now(database: Database) -> None:
-    responder = replace(intent(0), kind=Kind.RESPONDER, tenant=None, task=None)
+    server = replace(intent(0), kind=Kind.SERVER, tenant=None, task=None)
 
     def lasting(number: int, begins: int, ends: int) -> Intent:
         return replace(
-            responder,
+            server,
             serial=intent(number).serial,
             not_before=NOW + timedelta(hours=begins),
             not_after=NOW + timedelta(hours=ends),
@@ -218,12 +234,12 @@ def test_the_newest_is_the_one_that_lives_longest_now(database: Database) -> Non
     issue(database, lasting(1, -2, 5), lasting(2, -1, 9), lasting(3, -1, 11), lasting(4, 1, 99), lasting(5, -9, -1))
     revoke(database, lasting(3, -1, 11))
     with database.read() as connection:
-        newest = certificates.newest(connection, Kind.RESPONDER, ISSUER, NOW)
-        latest = certificates.latest(connection, Kind.RESPONDER, ISSUER)
-        assert certificates.newest(connection, Kind.RESPONDER, "root-1", NOW) is None
-        assert certificates.newest(connection, Kind.SERVER, ISSUER, NOW) is None
-        assert certificates.newest(connection, Kind.RESPONDER, ISSUER, NOW + timedelta(hours=9)) is not None
-        assert certificates.latest(connection, Kind.SERVER, ISSUER) is None
+        newest = certificates.newest(connection, Kind.SERVER, ISSUER, NOW)
+        latest = certificates.latest(connection, Kind.SERVER, ISSUER)
+        assert certificates.newest(connection, Kind.SERVER, "root-1", NOW) is None
+        assert certificates.newest(connection, Kind.RESPONDER, ISSUER, NOW) is None
+        assert certificates.newest(connection, Kind.SERVER, ISSUER, NOW + timedelta(hours=9)) is not None
+        assert certificates.latest(connection, Kind.RESPONDER, ISSUER) is None
     assert newest is not None
     assert latest is not None
     assert numbers([newest, latest]) == [2, 5]

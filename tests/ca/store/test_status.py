@@ -17,13 +17,14 @@ from sqlalchemy.exc import DBAPIError
 from ca.identifiers import Serial
 from ca.pki import certificate
 from ca.pki.profile import Kind
-from ca.store import certificates, issuers, revocations, tokens
+from ca.store import certificates, crls, issuers, tokens
 from ca.store.certificates import Result
 from ca.store.issuers import IssuerRecord
 from ca.store.status import Good, Intended, PublishedList, Revoked, StatusReader, Unknown
 from ca.store.transaction import Connection, Database
 from tests.ca.pki.specimens import Hierarchy
-from tests.ca.store.rows import ISSUER, NOW, crl, intent, issue, issuer, token, written
+from tests.ca.store.rows import ISSUER, NOW, crl, hold, intent, issue, issuer, release, token, written
+from tests.ca.store.rows import revoke as act
 
 COMPROMISED = x509.ReasonFlags.key_compromise
 
@@ -39,8 +40,8 @@ def intend(database: Database, number: int) -> None:
     written(database, lambda connection: certificates.intend(connection, [intent(number)]))
 
 
-def revoke(database: Database, number: int) -> None:
-    written(database, lambda connection: revocations.add(connection, [intent(number)], NOW, COMPROMISED))
+def revoke(database: Database, number: int, issuer: str = ISSUER) -> None:
+    assert act(database, intent(number), reason=COMPROMISED, issuer=issuer) == 1
 
 
 def test_good_revoked_and_unknown(database: Database, reader: StatusReader) -> None:
@@ -64,6 +65,15 @@ def test_a_revoked_intent_is_revoked(database: Database, reader: StatusReader) -
     assert reader.statuses(ISSUER, [intent(1).serial]) == {intent(1).serial: Revoked(NOW, COMPROMISED)}
 
 
+def test_a_hold_is_said_until_it_is_released(database: Database, reader: StatusReader) -> None:
+    one = intent(1)
+    issue(database, one)
+    hold(database, one)
+    assert reader.statuses(ISSUER, [one.serial]) == {one.serial: Revoked(NOW, HOLD)}
+    release(database, one)
+    assert reader.statuses(ISSUER, [one.serial]) == {one.serial: Good()}
+
+
 def test_another_issuers_serial_is_unknown(database: Database, reader: StatusReader) -> None:
     written(database, lambda connection: issuers.add(connection, issuer("root-1", Kind.ROOT)))
     issue(database, intent(1))
@@ -74,8 +84,7 @@ def test_another_issuers_serial_is_unknown(database: Database, reader: StatusRea
 def test_another_issuers_revocation_is_not_ours(database: Database, reader: StatusReader) -> None:
     written(database, lambda connection: issuers.add(connection, issuer("root-1", Kind.ROOT)))
     issue(database, intent(1), intent(1, issuer="root-1"))
-    revoked = intent(1, issuer="root-1")
-    written(database, lambda connection: revocations.add(connection, [revoked], NOW, COMPROMISED))
+    revoke(database, 1, "root-1")
     assert reader.statuses(ISSUER, [intent(1).serial]) == {intent(1).serial: Good()}
 
 
@@ -97,6 +106,7 @@ def test_authorities(database: Database, reader: StatusReader) -> None:
     ]
 
     def act(connection: Connection) -> None:
+        connection.execute(text("DELETE FROM revisions"))
         connection.execute(text("DELETE FROM issuers"))
         for record in with_certificates:
             issuers.add(connection, record)
@@ -128,8 +138,8 @@ def test_the_responder_is_the_newest_one_in_force(database: Database, reader: St
 
 def test_lists(database: Database, reader: StatusReader) -> None:
     assert reader.crl(ISSUER) is None
-    written(database, lambda connection: issuers.publish(connection, crl(1)))
-    written(database, lambda connection: issuers.publish(connection, crl(2, shard=1)))
+    written(database, lambda connection: crls.put(connection, crl(1)))
+    written(database, lambda connection: crls.put(connection, crl(2, shard=1)))
     assert reader.crl(ISSUER) == crl(1)
     assert reader.crl(ISSUER, 1) == crl(2, shard=1)
     assert reader.crl("nobody") is None
@@ -149,7 +159,12 @@ def test_the_version_differs_after_each_change_and_only_then(database: Database,
     after_issuing = reader.version()
     revoke(database, 1)
     after_revoking = reader.version()
-    assert len({before, after_issuing, after_revoking}) == 3
+    issue(database, intent(2))
+    hold(database, intent(2))
+    after_holding = reader.version()
+    release(database, intent(2))
+    after_releasing = reader.version()
+    assert len({before, after_issuing, after_revoking, after_holding, after_releasing}) == 5
     written(database, lambda connection: tokens.add(connection, token()))
     assert reader.version() is not None
 
