@@ -4,7 +4,8 @@ A process of its own with a key of its own: it reads the status tables and never
 the delegated responder's key and never with a CA's, and goes on saying what is published while the
 authority or the token is away.
 
-    bytes -app-> cache                                          a hit is out after these two rooms
+    bytes -wire-> cache                                         the octets of a request that came before
+          -app-> cache                                          a question that came before
           -app-> request -> view -> answer -> signer -> cache   anything else
     a URL -app-> publications -> conditions                     lists, whole and in part
 

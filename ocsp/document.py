@@ -54,6 +54,7 @@ class Document:
     _made: tuple[datetime, datetime, Headers] = field(
         init=False, repr=False, compare=False, default=(_NEVER, _NEVER, ())
     )
+    _written: tuple[Headers, bytes] = field(init=False, repr=False, compare=False, default=((), b""))
 
     def __post_init__(self) -> None:
         length = b"%d" % len(self.body)
@@ -73,12 +74,23 @@ class Document:
 
         The date is of the same clock: Last-Modified must not be after it (RFC 9110 8.8.2.1).
         """
-        # A document is sent thousands of times in a second.
         since, until, headers = self._made
         if not since <= now < until:
+            # A document is sent thousands of times in a second.
             until, headers = self._headers(now)
             object.__setattr__(self, "_made", (now, until, headers))
         return headers
+
+    def response(self, now: datetime) -> bytes:
+        """The whole of it as HTTP/1.1 writes it (RFC 9112 2.1)."""
+        headers = self.headers(now)
+        made_of, response = self._written
+        if made_of is not headers:
+            lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+            status = b"HTTP/1.1 %d %b\r\n" % (self.status, self.status.phrase.encode())
+            response = status + lines + b"\r\n" + self.body
+            object.__setattr__(self, "_written", (headers, response))
+        return response
 
     def _headers(self, now: datetime) -> tuple[datetime, Headers]:
         """And until when they are as true."""

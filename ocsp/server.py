@@ -29,6 +29,7 @@ from ocsp.probes import Probes
 from ocsp.publications import Publications
 from ocsp.responder import Responder, Terms
 from ocsp.view import View
+from ocsp.wire import StatusProtocol, Wire
 from softhsm.configuration import use
 
 _KEPT_OCTETS = 64 << 20
@@ -54,7 +55,7 @@ def main() -> int:
 def _run(settings: Settings, owner: Owner) -> None:
     url = settings.database_url
     with closing(View(StatusReader(url), Watcher(url), owner.adopt, now)) as view:
-        _serve(application(settings, view, owner), _bound(settings))
+        _serve(*application(settings, view, owner), _bound(settings))
 
 
 def now() -> datetime:
@@ -62,8 +63,8 @@ def now() -> datetime:
     return datetime.fromtimestamp(time.time(), UTC)
 
 
-def application(settings: Settings, view: View, signer: Signer) -> App:
-    """The ASGI application upon a view of the database and a signer."""
+def application(settings: Settings, view: View, signer: Signer) -> tuple[App, Wire]:
+    """The ASGI application upon a view of the database and a signer, and what needs not reach it."""
     cache, metrics = Cache(_KEPT_OCTETS), Metrics()
     responder = Responder(
         view=view,
@@ -74,7 +75,7 @@ def application(settings: Settings, view: View, signer: Signer) -> App:
         metrics=metrics,
         clock=now,
     )
-    return App(
+    app = App(
         view=view,
         cache=cache,
         responder=responder,
@@ -83,6 +84,7 @@ def application(settings: Settings, view: View, signer: Signer) -> App:
         probes=Probes(view, metrics, signer.health, now),
         clock=now,
     )
+    return app, Wire(view, cache, metrics, now)
 
 
 def _open_token(settings: Settings) -> Owner:
@@ -104,11 +106,15 @@ def _bound(settings: Settings) -> socket.socket:
         raise Misconfigured(f"It cannot listen on {settings.status_listen} ({error.strerror}).") from error
 
 
-def _serve(app: App, bound: socket.socket) -> None:
+def _serve(app: App, wire: Wire, bound: socket.socket) -> None:
+    class Protocol(StatusProtocol):
+        """Of this server."""
+
+    Protocol.wire = wire
     server = listening.PatientServer(
         uvicorn.Config(
             app,
-            http=listening.PatientProtocol,
+            http=Protocol,
             loop="uvloop",
             ws="none",
             lifespan="on",
