@@ -44,7 +44,7 @@ from ocsp.lint import Linted, lint_response
 from ocsp.meter import Meter
 from ocsp.metrics import Metrics
 from ocsp.request import Malformed, Request, parse
-from ocsp.view import View
+from ocsp.view import Named, View
 
 _log = structlog.get_logger("ocsp")
 
@@ -115,7 +115,7 @@ class Responder:
         # Taken before the database is asked: a change in between makes the answer of an older generation.
         generation = self._view.generation
         try:
-            found = await asyncio.gather(*(self._statuses(question, directory) for question in questions))
+            found = await self._statuses(questions, directory)
         except Refused:
             entry = self._cache.alive(questions[0].der, self._clock())
             return (entry.document, "kept") if entry and entry.generation == generation else (TRY_LATER, "try_later")
@@ -202,13 +202,10 @@ class Responder:
             case _:
                 return NEVER_ISSUED if self._terms.unissued_is_revoked else UNKNOWN
 
-    async def _statuses(self, question: _Question, directory: Directory) -> _Statuses:
-        ours = [
-            _serial(one.serial) if directory.issuers.get(one.issuer) is question.authority else None
-            for one in question.request.certificates
-        ]
-        found = await self._view.statuses(question.authority.id, [serial for serial in ours if serial])
-        return tuple(found[serial] if serial else None for serial in ours)
+    async def _statuses(self, questions: Sequence[_Question], directory: Directory) -> list[_Statuses]:
+        ours = [_ours(question, directory) for question in questions]
+        found = await self._view.statuses([one for asked in ours for one in asked if one])
+        return [tuple(found[one] if one else None for one in asked) for asked in ours]
 
     async def _sign(self, wanted: list[Linted]) -> list[bytes]:
         """One hop for each key: as a rule there is one."""
@@ -238,14 +235,25 @@ def _understand(spellings: Sequence[bytes], directory: Directory) -> tuple[list[
     return understood, refusal
 
 
+def _ours(question: _Question, directory: Directory) -> list[Named | None]:
+    """What the database is to be asked of; None for what this CA cannot have issued."""
+    authority = question.authority
+    return [
+        (authority.id, serial)
+        if directory.issuers.get(one.issuer) is authority and (serial := _serial(one.serial))
+        else None
+        for one in question.request.certificates
+    ]
+
+
 def _are_found(statuses: _Statuses) -> bool:
     """Whether each is of a certificate that exists."""
-    return all(isinstance(status, Good | Revoked | Intended) for status in statuses)
+    return all(isinstance(status, (Good, Revoked, Intended)) for status in statuses)
 
 
 def _are_final(statuses: _Statuses) -> bool:
     """Whether a new version tells of each change. What was never issued may be asked for without end, besides."""
-    return all(isinstance(status, Good | Revoked) for status in statuses)
+    return all(isinstance(status, (Good, Revoked)) for status in statuses)
 
 
 def _serial(number: int) -> Serial | None:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Protocol, TypeVar
 
 from ca.identifiers import Serial
@@ -33,8 +34,11 @@ DIRECTORY_LIFE = timedelta(seconds=1)
 
 _LISTEN = 1.0  # seconds; closing waits so long for the thread that listens
 
-_Question = tuple[str, Sequence[Serial]]
+Named = tuple[str, Serial]
+"""A certificate by its CA and serial."""
+
 _Statuses = dict[Serial, CertificateStatus]
+_Found = dict[Named, CertificateStatus]
 
 
 class PublishedCrl(Protocol):
@@ -88,7 +92,7 @@ class View:
         self._reading, self._fetching, self._listening = (
             ThreadPoolExecutor(1, name) for name in ("status-reader", "list-reader", "status-watcher")
         )
-        self._lookups: Batch[_Question, _Statuses] = Batch(self._look_up)
+        self._lookups: Batch[Sequence[Named], _Found] = Batch(self._look_up)
         self._seen: object = None
         self._read_at = clock()
         self._notice: asyncio.Future[None] | None = None
@@ -121,9 +125,9 @@ class View:
         self._seen, self.directory, self.fault = seen, directory, None
         self.generation += is_new
 
-    async def statuses(self, authority_id: str, serials: Sequence[Serial]) -> _Statuses:
-        """The status of each serial. Raises `Refused(UNAVAILABLE)`."""
-        return await self._lookups.ask((authority_id, serials))
+    async def statuses(self, named: Sequence[Named]) -> _Found:
+        """The status of each certificate, and of others. Raises `Refused(UNAVAILABLE)`."""
+        return await self._lookups.ask(named)
 
     async def fetch(self, make: Callable[[Callable[[str, int], PublishedCrl | None]], _T]) -> _T:
         """What `make` makes of lists, away from the event loop: it is given how to read one by its CA and number.
@@ -150,16 +154,20 @@ class View:
         self._read_at = now
         return version, known if known is not None and read == known else read
 
-    async def _look_up(self, questions: list[_Question]) -> list[_Statuses]:
-        return await _in(self._reading, lambda: self._read_statuses(questions))
+    async def _look_up(self, questions: list[Sequence[Named]]) -> list[_Found]:
+        found = await _in(self._reading, lambda: self._read_statuses(questions))
+        return [found] * len(questions)
 
-    def _read_statuses(self, questions: list[_Question]) -> list[_Statuses]:
+    def _read_statuses(self, questions: list[Sequence[Named]]) -> _Found:
         """One query for each CA, whatever the number of questions."""
-        wanted: dict[str, set[Serial]] = {}
-        for authority_id, serials in questions:
-            wanted.setdefault(authority_id, set()).update(serials)
-        found = {one: self._reader.statuses(one, sorted(serials)) for one, serials in wanted.items()}
-        return [{serial: found[one][serial] for serial in serials} for one, serials in questions]
+        wanted: dict[str, list[Serial]] = {}
+        for authority_id, serial in dict.fromkeys(chain.from_iterable(questions)):
+            wanted.setdefault(authority_id, []).append(serial)
+        return {
+            (authority_id, serial): status
+            for authority_id, serials in wanted.items()
+            for serial, status in self._reader.statuses(authority_id, serials).items()
+        }
 
 
 def _in(thread: Executor, act: Callable[[], _T]) -> asyncio.Future[_T]:

@@ -9,9 +9,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed448
 
 from ca.hsm import KeyKind, TokenFault
+from ca.identifiers import Serial
 from ca.pki.keys import PublicKey
 from ca.refusals import Reason, Refused
-from ca.store.status import Good, Unknown
+from ca.store.status import CertificateStatus, Good, Unknown
 from ocsp.request import parse
 from ocsp.view import View
 from tests.ocsp.house import GOOD, NEVER_ISSUED, House, question, run
@@ -57,7 +58,7 @@ def test_a_database_that_goes_away_leaves_what_was_known_and_comes_back(house: H
     assert house.view.fault == "The database cannot be read. Away for the moment (DriverError)."
     assert (house.view.generation, house.view.directory) == (generation, directory)
     with pytest.raises(Refused):
-        run(house.view.statuses("issuing-1", [GOOD]))
+        run(house.view.statuses([("issuing-1", GOOD)]))
     with pytest.raises(Refused):
         run(house.view.fetch(lambda read: read("issuing-1", 0)))
     house.shelf.away = False
@@ -68,11 +69,15 @@ def test_a_database_that_goes_away_leaves_what_was_known_and_comes_back(house: H
 
 
 def test_many_questions_are_one_query_for_each_ca(house: House) -> None:
-    async def ask() -> list[dict[object, object]]:
-        asked = [("issuing-1", [GOOD]), ("root-1", [NEVER_ISSUED]), ("issuing-1", [NEVER_ISSUED]), ("issuing-1", [])]
-        return await asyncio.gather(*(house.view.statuses(*one) for one in asked))
+    issued, foreign, unknown = ("issuing-1", GOOD), ("root-1", NEVER_ISSUED), ("issuing-1", NEVER_ISSUED)
 
-    assert run(ask()) == [{GOOD: Good()}, {NEVER_ISSUED: Good()}, {NEVER_ISSUED: Unknown()}, {}]
+    async def ask() -> list[dict[tuple[str, Serial], CertificateStatus]]:
+        asked: list[list[tuple[str, Serial]]] = [[issued], [foreign, issued], [unknown], []]
+        return await asyncio.gather(*(house.view.statuses(one) for one in asked))
+
+    first, second, third, _ = run(ask())
+    assert first[issued] == second[issued] == second[foreign] == Good()
+    assert third[unknown] == Unknown()
     assert house.shelf.lookups == [("issuing-1", [GOOD, NEVER_ISSUED]), ("root-1", [NEVER_ISSUED])]
 
 
