@@ -47,8 +47,11 @@ def spellings(text: bytes) -> Sequence[bytes]:
 
 def _restored(base64: bytes, lost: int) -> Iterator[bytes]:
     """The text with `lost` slashes put back beside those that are there: in as few places as may be first."""
+    if not lost:
+        yield base64
+        return
     slashes = [at for at, character in enumerate(base64) if character == ord("/")]
-    for many in range(min(lost, 1), lost + 1):
+    for many in range(1, lost + 1):
         for places in combinations(slashes, many):
             for again in combinations_with_replacement(places, lost - many):
                 whole = base64
