@@ -77,10 +77,10 @@ def _looking(connection: Connection, query: str) -> _Wait:
 
     def wait(seconds: float) -> None:
         nonlocal seen
-        end = monotonic() + seconds
-        while (now := _asked(connection, query)) == seen and (left := end - monotonic()) > 0:
+        before, end = seen, monotonic() + seconds
+        while seen == before and (left := end - monotonic()) > 0:
             sleep(min(_LOOK, left))
-        seen = now
+            seen = _asked(connection, query)
 
     return wait
 

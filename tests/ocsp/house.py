@@ -292,9 +292,10 @@ async def exchange(app: App, method: str, path: str | bytes, body: bytes, **head
         sent.append(message)
 
     await app(scope, receive, send)
-    start, content = sent
+    start, *content = sent
+    assert [one.get("more_body", False) for one in content] == [True] * (len(content) - 1) + [False]
     names = {name.decode(): value.decode() for name, value in start["headers"]}
-    return Reply(start["status"], names, bytes(content["body"]))
+    return Reply(start["status"], names, b"".join(one["body"] for one in content))
 
 
 def run(act: Coroutine[Any, Any, T]) -> T:

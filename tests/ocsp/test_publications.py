@@ -186,6 +186,18 @@ def test_a_part_of_a_list_over_http(house: House) -> None:
     assert house.get("/crl/bundle.pem", range="bytes=0-26").body == b"-----BEGIN X509 CRL-----\nY3"
 
 
+@pytest.mark.parametrize("slices", [1, 2, 3])
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+def test_a_long_list_leaves_whole(house: House, slices: int, beyond: int) -> None:
+    der = bytes(range(256)) * (slices << 10) + b"!"
+    der = der[: (slices << 18) + beyond]
+    house.shelf.crls["issuing-1", 0] = PublishedCrl("issuing-1", 0, 2, house.now, house.now + timedelta(hours=1), der)
+    house.shelf.commit()
+    house.look()
+    assert house.get("/crl/issuing-1.crl").body == der
+    assert house.get("/crl/issuing-1.crl", range="bytes=5-").body == der[5:]
+
+
 def _blocks(pem: bytes) -> list[bytes]:
     return [block.partition(b"-----END")[0] for block in pem.split(b"-----BEGIN X509 CRL-----\n")[1:]]
 
