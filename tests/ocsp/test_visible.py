@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 import urllib.error
 import urllib.request
 from base64 import b64encode, urlsafe_b64encode
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -158,6 +160,20 @@ def test_an_answer_is_signed_by_the_delegated_responder_and_has_an_end(world: Wo
     assert list(usage) == [x509.oid.ExtendedKeyUsageOID.OCSP_SIGNING]
     assert answer.next_update_utc is not None
     assert 0 < (answer.next_update_utc - answer.this_update_utc).total_seconds() <= 60
+
+
+def test_with_the_bundle_openssl_checks_every_level(world: World, tmp_path: Path) -> None:
+    leaf, issuer = issued(world)
+    root = x509.load_der_x509_certificate(fetched(world, "/ca/root-1.cer"))
+    for name, octets in {
+        "leaf": leaf.public_bytes(Encoding.PEM),
+        "issuer": issuer.public_bytes(Encoding.PEM),
+        "root": root.public_bytes(Encoding.PEM),
+        "lists": fetched(world, "/crl/bundle.pem"),
+    }.items():
+        (tmp_path / name).write_bytes(octets)
+    command = "openssl verify -crl_check_all -CAfile root -CRLfile lists -untrusted issuer leaf"
+    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
 
 
 def _lists(crl: bytes, leaf: x509.Certificate) -> bool:
