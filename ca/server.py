@@ -14,7 +14,7 @@ import uvloop
 from fastapi import FastAPI
 
 from ca import assembly, listening, logs, workers
-from ca.authority import hierarchy, infrastructure, issuance
+from ca.authority import closing, hierarchy, infrastructure, issuance
 from ca.authority.authority import Authority
 from ca.authority.publisher import Publisher
 from ca.authority.replica import Replica
@@ -170,6 +170,7 @@ def _hierarchy(settings: Settings, database: Database) -> tuple[Issuer, Issuer]:
     found = hierarchy.load(database, settings.status_url)
     if found is None:
         raise NotReady("There is no authority yet; run 'remit init' first.")
+    closing.check_open(database, found[1].certificate)
     return found
 
 

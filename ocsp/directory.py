@@ -10,7 +10,8 @@ from typing import Protocol
 from ca.identifiers import Thumbprint
 from ca.pki.keys import PublicKey, thumbprint
 from ca.refusals import Refused
-from ca.store.status import Authority, PublishedList, Responder
+from ca.store.crls import Heading
+from ca.store.status import Authority, Responder
 from ocsp.answer import Signatory
 from ocsp.request import IssuerHash, issuer_hashes
 
@@ -23,7 +24,7 @@ class Directory:
     issuers: Mapping[IssuerHash, Authority]
     signatories: Mapping[str, Signatory]
     refused: Mapping[str, str]
-    lists: Mapping[tuple[str, int], PublishedList]
+    lists: Mapping[tuple[str, int], Heading]
 
     def signatory(self, authority_id: str, now: datetime) -> Signatory | None:
         """Who signs for this CA, unless its certificate has ended."""
@@ -42,7 +43,7 @@ class Directory:
             if one.kind == "issuing" and self.signatory(one.id, now) is None
         ]
 
-    def late(self, now: datetime) -> list[PublishedList]:
+    def late(self, now: datetime) -> list[Heading]:
         """The lists that are past half of their life: the authority makes new ones well before."""
         return [one for one in self.lists.values() if now - one.this_update > one.next_update - now]
 
@@ -52,7 +53,7 @@ class Reader(Protocol):
 
     def authorities(self) -> list[Authority]: ...
     def responders(self, authority_id: str, now: datetime) -> list[Responder]: ...
-    def lists(self) -> list[PublishedList]: ...
+    def lists(self) -> list[Heading]: ...
 
 
 class DirectoryReader:

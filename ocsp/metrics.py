@@ -9,7 +9,7 @@ from datetime import datetime
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from ca.store.status import PublishedList
+from ca.store.crls import Heading
 from ocsp.document import Document
 
 _KINDS = {0: "full", -1: "delta"}
@@ -56,7 +56,7 @@ class Metrics:
         # The one that is counted at full speed: looked up once.
         self.cached = self.answers.labels("cached")
 
-    def exposition(self, ready: Mapping[str, bool], lists: Iterable[PublishedList], now: datetime) -> Document:
+    def exposition(self, ready: Mapping[str, bool], lists: Iterable[Heading], now: datetime) -> Document:
         """Everything in Prometheus's text format."""
         for part, is_ready in ready.items():
             self._ready.labels(part).set(is_ready)
@@ -68,9 +68,9 @@ class Metrics:
         return Document(generate_latest(self._registry), CONTENT_TYPE_LATEST)
 
 
-def _grouped(lists: Iterable[PublishedList]) -> dict[tuple[str, str], list[PublishedList]]:
+def _grouped(lists: Iterable[Heading]) -> dict[tuple[str, str], list[Heading]]:
     """By CA and kind: a thousand shards are one."""
-    groups: dict[tuple[str, str], list[PublishedList]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[Heading]] = defaultdict(list)
     for one in lists:
         groups[one.issuer, _KINDS.get(one.shard, "shards")].append(one)
     return groups

@@ -8,7 +8,7 @@ from datetime import datetime
 from http import HTTPStatus
 
 from ca.hsm import Health, State
-from ca.store.status import PublishedList
+from ca.store.crls import Heading
 from ocsp.document import Document
 from ocsp.metrics import Metrics
 from ocsp.view import View
@@ -72,7 +72,7 @@ class Probes:
         return True, "Each published list is in the first half of its life."
 
 
-def _path(one: PublishedList) -> str:
+def _path(one: Heading) -> str:
     within = {0: "", -1: "/delta"}.get(one.shard, f"/{one.shard}")
     return f"/crl/{one.issuer}{within}.crl"
 

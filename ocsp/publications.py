@@ -11,7 +11,7 @@ from itertools import chain
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ca.refusals import Reason, Refused
-from ca.store.status import PublishedList
+from ca.store.crls import Heading
 from ocsp.batch import Shared
 from ocsp.cache import Cache, Entry
 from ocsp.document import CERTIFICATE, CRL, PEM, Document, Life, away, problem
@@ -72,7 +72,7 @@ class Publications:
         wanted = [one for one in lists if one is not None]
         return await self._document(PEM, wanted) if wanted and len(wanted) == len(lists) else _NOT_ALL
 
-    async def _document(self, media_type: str, wanted: list[PublishedList]) -> Document:
+    async def _document(self, media_type: str, wanted: list[Heading]) -> Document:
         now = self._clock()
         if min(one.next_update for one in wanted) <= now:
             return _RUN_OUT
@@ -88,7 +88,7 @@ class Publications:
             self._lists.put(name, Entry(document, document.life, document.life.until, 0, wanted))
         return document
 
-    async def _fetched(self, media_type: str, wanted: list[PublishedList]) -> Document:
+    async def _fetched(self, media_type: str, wanted: list[Heading]) -> Document:
         """Read, put together and hashed away from the event loop. Raises `Refused(UNAVAILABLE)`."""
 
         def make(read: Callable[[str, int], PublishedCrl | None]) -> Document:

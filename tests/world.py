@@ -16,6 +16,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -100,6 +102,24 @@ class World:
         for service in self._services:
             service.wait(CALL_SECONDS)
         self._services = []
+
+    @contextmanager
+    def another_status_service(self) -> Iterator[str]:
+        """One more, on a port of its own, whether the others run or not; its URL."""
+        listen = f"127.0.0.1:{free_port()}"
+        environment = self.environment | {"REMIT_STATUS_LISTEN": listen, "REMIT_STATUS_URL": self.status_url}
+        with (self.directory / "service.log").open("ab") as log:
+            command = [sys.executable, "-m", "ocsp.server"]
+            service = subprocess.Popen(command, env=environment, cwd=self.directory, stdout=log, stderr=log)
+        try:
+            deadline = time.monotonic() + START_SECONDS
+            while not _answers(f"http://{listen}/healthz", None):
+                assert time.monotonic() < deadline, self.log()
+                time.sleep(0.05)
+            yield f"http://{listen}"
+        finally:
+            service.terminate()
+            service.wait(CALL_SECONDS)
 
     def service_ids(self) -> tuple[int, ...]:
         """Process ids: the CA's, the status service's."""

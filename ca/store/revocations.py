@@ -84,6 +84,12 @@ def revoke(connection: Connection, act: Act, wanted: ColumnElement[bool]) -> Non
     _note(connection, act)
 
 
+def revoke_authority(connection: Connection, act: Act, serial: Serial) -> None:
+    """Revokes a CA's own certificate: the act is its issuer's, and no filter ever names it."""
+    _insert(connection, act, and_(certificates.c.issuer == act.issuer, certificates.c.serial == serial.octets))
+    _note(connection, act)
+
+
 def revoke_sharing(connection: Connection, act: Act) -> None:
     """Revokes what else is live for the keys of what this act revoked."""
     keys = select(certificates.c.key_sha256).join(revocations, JOINED).where(done_by(act)).correlate(None)

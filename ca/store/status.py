@@ -16,7 +16,7 @@ from ca.store import certificates as certificate_store
 from ca.store import crls
 from ca.store import issuers as issuer_store
 from ca.store.certificates import State
-from ca.store.crls import PublishedCrl
+from ca.store.crls import Heading, PublishedCrl
 from ca.store.tables import certificates, revisions, revocations
 from ca.store.tables import crls as crls_table
 from ca.store.transaction import open_engine
@@ -64,17 +64,6 @@ class Responder:
     """A delegated OCSP responder's certificate in force (RFC 6960 4.2.2.2)."""
 
     certificate: x509.Certificate
-
-
-@dataclass(frozen=True, slots=True)
-class PublishedList:
-    """A list in force without its bytes, which may be many. `shard` is 0 for the full list, -1 for its delta."""
-
-    issuer: str
-    shard: int
-    number: int
-    this_update: datetime
-    next_update: datetime
 
 
 class StatusReader:
@@ -132,11 +121,10 @@ class StatusReader:
         with self._engine.connect() as connection:
             return crls.find(connection, authority_id, shard)
 
-    def lists(self) -> list[PublishedList]:
+    def lists(self) -> list[Heading]:
         """Every list in force."""
         with self._engine.connect() as connection:
-            found = crls.headings(connection)
-        return [PublishedList(one.issuer, one.shard, one.number, one.this_update, one.next_update) for one in found]
+            return crls.headings(connection)
 
     def version(self) -> object:
         """A value that differs after anything was revoked, held, released or published.

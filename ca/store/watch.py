@@ -1,4 +1,4 @@
-"""Waits for a change: PostgreSQL tells who listens; SQLite, and a standby, are looked at every 20 ms.
+"""Waits for a change: PostgreSQL tells who listens; SQLite, and a standby, are looked at every 50 ms.
 
 It says that something may have changed, never what. A notice can be lost, so who waits also looks
 now and then without one.
@@ -14,12 +14,10 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from ca.refusals import Reason, Refused
+from ca.store.revocations import CHANNEL
 from ca.store.transaction import open_engine
 
-CHANNEL = "remit_revision"
-"""Where PostgreSQL tells of a commit after which the status service says something else."""
-
-_LOOK = 0.02  # seconds
+_LOOK = 0.05  # seconds
 _COUNT_OF_COMMITS = "PRAGMA data_version"
 _REPLAYED = "SELECT pg_last_wal_replay_lsn()::text"
 

@@ -17,6 +17,8 @@ import click
 
 _STOP_SECONDS = 15
 
+CLOSING_REASONS = ("cACompromise", "cessationOfOperation", "superseded")
+
 
 @click.command()
 def init() -> None:
@@ -31,6 +33,19 @@ def doctor(as_json: bool, with_lint: bool) -> None:
     """Looks at every part, and says what is wrong and how to mend it."""
     wanted = {"--json": as_json, "--lint": with_lint}
     sys.exit(_run("ca.doctor", *(flag for flag, is_wanted in wanted.items() if is_wanted)))
+
+
+@click.command("close")
+@click.option("--reason", type=click.Choice(CLOSING_REASONS), required=True)
+@click.option(
+    "--fingerprint", metavar="SHA256", required=True, help="Of the issuing CA's certificate (/ca/issuing-1.cer)."
+)
+def close(reason: str, fingerprint: str) -> None:
+    """Ends the authority: the root revokes the issuing CA, and with it everything that it issued. For good.
+
+    The CA must be stopped; the status service may run, and tells the world.
+    """
+    sys.exit(_run("ca.closing", reason, fingerprint))
 
 
 @click.command()
@@ -88,4 +103,4 @@ def _stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
             process.kill()
 
 
-COMMANDS = (init, serve, doctor)
+COMMANDS = (init, serve, doctor, close)

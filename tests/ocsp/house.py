@@ -21,8 +21,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from ca.hsm import KeyKind
 from ca.identifiers import Serial
 from ca.refusals import Refused
-from ca.store.crls import PublishedCrl
-from ca.store.status import Authority, CertificateStatus, Good, Intended, PublishedList, Responder, Revoked, Unknown
+from ca.store.crls import Heading, PublishedCrl
+from ca.store.status import Authority, CertificateStatus, Good, Intended, Responder, Revoked, Unknown
 from ocsp.app import App
 from ocsp.cache import Cache
 from ocsp.meter import Meter
@@ -76,9 +76,9 @@ class Shelf:
     def responders(self, authority_id: str, now: datetime) -> list[Responder]:
         return [Responder(one) for one in self.responders_of.get(authority_id, ()) if now < one.not_valid_after_utc]
 
-    def lists(self) -> list[PublishedList]:
+    def lists(self) -> list[Heading]:
         return [
-            PublishedList(one.issuer, one.shard, one.number, one.this_update, one.next_update)
+            Heading(one.issuer, one.shard, one.number, one.this_update, one.next_update, one.revision, one.entries)
             for one in self.crls.values()
         ]
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from ca.store.status import PublishedList
+from ca.store.crls import Heading
 from ocsp.document import Document
 from ocsp.metrics import Metrics
 
@@ -40,8 +40,9 @@ def test_two_services_count_apart() -> None:
     assert one.exposition({}, [], NOW).body != other.exposition({}, [], NOW).body
 
 
-def published(shard: int, age: float, expires: float, issuer: str = "issuing-1") -> PublishedList:
-    return PublishedList(issuer, shard, 1, NOW - timedelta(seconds=age), NOW + timedelta(seconds=expires))
+def published(shard: int, age: float, expires: float, issuer: str = "issuing-1") -> Heading:
+    since, until = NOW - timedelta(seconds=age), NOW + timedelta(seconds=expires)
+    return Heading(issuer, shard, 1, since, until, revision=1, entries=0)
 
 
 def test_age_and_end_of_lists_a_thousand_shards_as_one() -> None:

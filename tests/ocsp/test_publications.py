@@ -191,7 +191,7 @@ def test_a_part_of_a_list_over_http(house: House) -> None:
 def test_a_long_list_leaves_whole(house: House, slices: int, beyond: int) -> None:
     der = bytes(range(256)) * (slices << 10) + b"!"
     der = der[: (slices << 18) + beyond]
-    house.shelf.crls["issuing-1", 0] = PublishedCrl("issuing-1", 0, 2, house.now, house.now + timedelta(hours=1), der)
+    house.shelf.crls["issuing-1", 0] = published_crl("issuing-1", 0, 2, house.now, house.now + timedelta(hours=1), der)
     house.shelf.commit()
     house.look()
     assert house.get("/crl/issuing-1.crl").body == der

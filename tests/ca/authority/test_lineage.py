@@ -118,7 +118,7 @@ def flat(nodes: list[dict[str, Any]]) -> list[str]:
 
 @dataclass(frozen=True)
 class Forest:
-    """For each certificate: its parent among those before it, its key and its task; what happened to it; what is asked."""
+    """Of each certificate its parent among those before it, its key, its task, what became of it; and what is asked."""
 
     members: list[tuple[int | None, int, int, str]]
     by: str

@@ -157,7 +157,7 @@ def test_what_is_no_ocsp_answer_is_said_so_too(stage: Stage) -> None:
 def _signed(question: bytes) -> bytes:
     """A successful answer; whose, does not matter here."""
     house = House()
-    by = Signatory.of(house.shelf.responders["issuing-1"])
+    by = Signatory.of(house.shelf.responders_of["issuing-1"][0])
     tbs = response_data(by, Contents(parse(question), (GOOD,), house.now, house.now))
     [signature] = house.signer.sign(by.public_key, [tbs]).result()
     return response(tbs, signature, by)

@@ -69,7 +69,7 @@ def test_a_hold_is_said_until_it_is_released(database: Database, reader: StatusR
     one = intent(1)
     issue(database, one)
     hold(database, one)
-    assert reader.statuses(ISSUER, [one.serial]) == {one.serial: Revoked(NOW, HOLD)}
+    assert reader.statuses(ISSUER, [one.serial]) == {one.serial: Revoked(NOW, x509.ReasonFlags.certificate_hold)}
     release(database, one)
     assert reader.statuses(ISSUER, [one.serial]) == {one.serial: Good()}
 
