@@ -1,5 +1,7 @@
+import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.InputStreamReader;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.GeneralSecurityException;
@@ -22,7 +24,8 @@ import java.util.Set;
  * java Verify.java ocsp|crl|soft ROOT.pem PRESENTED.pem: validates the presented chain (leaf first) to the root with
  * revocation checking that neither falls back to the other source nor, but for soft, lets an unknown status pass.
  *
- * <p>Prints "accepted", or "refused REASON: words". Exit status 0 accepted, 1 refused.
+ * <p>Prints "accepted", or "refused REASON: words", and does so again for each line that it is then told. Exit status
+ * by the last verdict: 0 accepted, 1 refused.
  */
 public final class Verify {
     private Verify() {}
@@ -31,17 +34,28 @@ public final class Verify {
         CertificateFactory factory = CertificateFactory.getInstance("X.509");
         X509Certificate root = (X509Certificate) read(factory, arguments[1]).get(0);
         CertPath path = factory.generateCertPath(read(factory, arguments[2]));
+        PKIXParameters parameters = new PKIXParameters(Set.of(new TrustAnchor(root, null)));
+        BufferedReader lines = new BufferedReader(new InputStreamReader(System.in));
+        boolean accepted;
+        do {
+            accepted = accepts(path, parameters, options(arguments[0]));
+        } while (lines.readLine() != null);
+        System.exit(accepted ? 0 : 1);
+    }
+
+    private static boolean accepts(CertPath path, PKIXParameters parameters, EnumSet<Option> options)
+            throws GeneralSecurityException {
         CertPathValidator validator = CertPathValidator.getInstance("PKIX");
         PKIXRevocationChecker revocation = (PKIXRevocationChecker) validator.getRevocationChecker();
-        revocation.setOptions(options(arguments[0]));
-        PKIXParameters parameters = new PKIXParameters(Set.of(new TrustAnchor(root, null)));
-        parameters.addCertPathChecker(revocation);
+        revocation.setOptions(options);
+        parameters.setCertPathCheckers(List.of(revocation));
         try {
             validator.validate(path, parameters);
             System.out.println("accepted");
+            return true;
         } catch (CertPathValidatorException refusal) {
             System.out.println("refused " + refusal.getReason() + ": " + refusal.getMessage());
-            System.exit(1);
+            return false;
         }
     }
 

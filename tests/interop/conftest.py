@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,37 +18,14 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import AuthorityInformationAccessOID
+
+from tests.interop.subject import Subject, crl_url_of, fetch_crl, subject, write
 
 CRL_PATIENCE_SECONDS = 10.0
 CLIENT_TIMEOUT_SECONDS = 120.0
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 FindTool = Callable[..., str]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """An agent's certificate as files: the leaf alone, and what the agent presents (leaf and issuing CA)."""
-
-    certificate: x509.Certificate
-    leaf: Path
-    presented: Path
-
-    @property
-    def ocsp_url(self) -> str:
-        """Where the certificate itself says that its status is to be asked."""
-        access = self.certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
-        (url,) = (
-            each.access_location.value for each in access if each.access_method == AuthorityInformationAccessOID.OCSP
-        )
-        return str(url)
-
-    @property
-    def crl_url(self) -> str:
-        """The one CRL that the certificate names."""
-        return crl_url_of(self.certificate)
 
 
 @dataclass(frozen=True)
@@ -73,54 +49,37 @@ class Subjects:
     """The same with the issuing CA's full list, for clients that hold one list of an issuer."""
 
 
-def crl_url_of(certificate: x509.Certificate) -> str:
-    """The only full name of the only CRL distribution point (RFC 5280 4.2.1.13)."""
-    (point,) = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
-    assert point.full_name is not None
-    (name,) = point.full_name
-    return str(name.value)
-
-
-def fetch(url: str) -> bytes:
-    """The body at a plain http URL of the status service."""
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        return bytes(answer.read())
-
-
 @pytest.fixture(scope="session")
 def subjects(world: Any, tmp_path_factory: pytest.TempPathFactory) -> Subjects:
     """Enrols two agents, revokes one for keyCompromise, and waits until the CRL that it names lists it."""
     folder = tmp_path_factory.mktemp("interop")
     root = x509.load_pem_x509_certificate(Path(world.root_pem).read_bytes())
-    live = _subject(folder / "live", world.enrol(agent="interop-live").cert)
+    live = subject(folder / "live", _chain(world.enrol(agent="interop-live").cert))
     enrolled = world.enrol(agent="interop-revoked")
-    revoked = _subject(folder / "revoked", enrolled.cert)
+    revoked = subject(folder / "revoked", _chain(enrolled.cert))
     done = world.cli("revoke", enrolled.serial, "--reason", "keyCompromise")
     assert done.returncode == 0, done.stdout + done.stderr
-    issuing = x509.load_pem_x509_certificates(live.presented.read_bytes())[1]
+    issuing = _chain(live.presented)[1]
     full_crl = _crl_that_lists(revoked, f"{world.status_url}/crl/issuing-1.crl")
     issuing_crls = {revoked.crl_url: _crl_that_lists(revoked, revoked.crl_url)}
-    issuing_crls.setdefault(live.crl_url, x509.load_der_x509_crl(fetch(live.crl_url)))
-    root_crl = x509.load_der_x509_crl(fetch(crl_url_of(issuing)))
+    issuing_crls.setdefault(live.crl_url, fetch_crl(live.crl_url))
+    root_crl = fetch_crl(crl_url_of(issuing))
     return Subjects(
         live=live,
         revoked=revoked,
-        root=_write(folder / "root.pem", root),
-        issuing=_write(folder / "issuing.pem", issuing),
-        trust=_write(folder / "trust.pem", root, issuing),
-        namesake=_write(folder / "namesake.pem", _namesake(root)),
-        root_crl=_write(folder / "root-crl.pem", root_crl),
-        issuing_crl=_write(folder / "issuing-crl.pem", *issuing_crls.values()),
-        crls=_write(folder / "crls.pem", *issuing_crls.values(), root_crl),
-        full_crls=_write(folder / "full-crls.pem", full_crl, root_crl),
+        root=write(folder / "root.pem", root),
+        issuing=write(folder / "issuing.pem", issuing),
+        trust=write(folder / "trust.pem", root, issuing),
+        namesake=write(folder / "namesake.pem", _namesake(root)),
+        root_crl=write(folder / "root-crl.pem", root_crl),
+        issuing_crl=write(folder / "issuing-crl.pem", *issuing_crls.values()),
+        crls=write(folder / "crls.pem", *issuing_crls.values(), root_crl),
+        full_crls=write(folder / "full-crls.pem", full_crl, root_crl),
     )
 
 
-def _subject(folder: Path, presented: Path) -> Subject:
-    folder.mkdir()
-    chain = x509.load_pem_x509_certificates(Path(presented).read_bytes())
-    leaf = _write(folder / "leaf.pem", chain[0])
-    return Subject(certificate=chain[0], leaf=leaf, presented=_write(folder / "presented.pem", *chain))
+def _chain(presented: Path) -> list[x509.Certificate]:
+    return x509.load_pem_x509_certificates(presented.read_bytes())
 
 
 def _namesake(root: x509.Certificate) -> x509.Certificate:
@@ -141,29 +100,20 @@ def _namesake(root: x509.Certificate) -> x509.Certificate:
     return builder.sign(key, hashes.SHA256())
 
 
-def _crl_that_lists(subject: Subject, url: str) -> x509.CertificateRevocationList:
+def _crl_that_lists(revoked: Subject, url: str) -> x509.CertificateRevocationList:
     deadline = time.monotonic() + CRL_PATIENCE_SECONDS
     while time.monotonic() < deadline:
-        crl = x509.load_der_x509_crl(fetch(url))
-        if crl.get_revoked_certificate_by_serial_number(subject.certificate.serial_number):
+        crl = fetch_crl(url)
+        if crl.get_revoked_certificate_by_serial_number(revoked.certificate.serial_number):
             return crl
         time.sleep(0.1)
     pytest.fail(f"the CRL at {url} does not list the revoked certificate after {CRL_PATIENCE_SECONDS} s")
 
 
-def _write(path: Path, *objects: x509.Certificate | x509.CertificateRevocationList) -> Path:
-    path.write_bytes(b"".join(each.public_bytes(Encoding.PEM) for each in objects))
-    return path
-
-
 @pytest.fixture
 def brief(world: Any, tmp_path: Path) -> Subject:
     """One whose certificate says that no revocation is available (RFC 9608)."""
-    chain = world.enrol_briefly()
-    leaf, presented = tmp_path / "leaf.pem", tmp_path / "presented.pem"
-    leaf.write_bytes(chain[0].public_bytes(Encoding.PEM))
-    presented.write_bytes(b"".join(each.public_bytes(Encoding.PEM) for each in chain))
-    return Subject(chain[0], leaf, presented)
+    return subject(tmp_path / "brief", world.enrol_briefly())
 
 
 @pytest.fixture(scope="session")
@@ -186,7 +136,13 @@ def run() -> Run:
     def start(*command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
         words = [str(word) for word in command]
         return subprocess.run(
-            words, capture_output=True, text=True, check=False, timeout=CLIENT_TIMEOUT_SECONDS, **options
+            words,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=CLIENT_TIMEOUT_SECONDS,
+            **options,
         )
 
     return start

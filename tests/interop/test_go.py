@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-SOURCE = Path(__file__).with_name("go")
+from tests.interop.delays.client import Missing
+from tests.interop.delays.go import build
 
 
 @pytest.fixture(scope="module")
-def verify(find_tool: Any, run: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The compiled program. Its one dependency is fetched at the first run and checked against go.sum."""
-    go = find_tool("go", install="Go 1.19 or later (Debian: golang-go, Homebrew: go)")
-    settings = {
-        "cwd": SOURCE,
-        "env": {**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -buildvcs=false"},
-    }
-    fetched = run(go, "mod", "download", **settings)
-    if fetched.returncode != 0:
-        pytest.skip(f"golang.org/x/crypto is not here and could not be fetched: {fetched.stderr.strip()}")
-    program = tmp_path_factory.mktemp("go") / "verify"
-    built = run(go, "build", "-o", program, ".", **settings)
-    assert built.returncode == 0, built.stderr
-    return program
+def verify(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    try:
+        return build(tmp_path_factory.mktemp("go"))
+    except Missing as missing:
+        pytest.skip(str(missing))
 
 
 def _verdict(verify: Path, run: Any, root: Path, presented: Path) -> tuple[int, dict[str, str]]:
