@@ -83,7 +83,11 @@ def drafts(authority: Authority, issuer: Issuer, taken: int, list_number: int, r
         this_update = now if previous is None else max(now, previous.this_update)
         next_update = this_update + authority.crl_lifetime
         heading = Heading(issuer.id, list_number, taken, this_update, next_update, revision, entries=0)
-        view = _View(connection, issuer, previous, this_update - GRACE - authority.crl_lifetime)
+        left_before = this_update - GRACE - authority.crl_lifetime
+        if previous is not None:
+            # What no list beyond its end has named stays for this one, however late this one comes (RFC 5280 3.3).
+            left_before = min(left_before, previous.this_update)
+        view = _View(connection, issuer, previous, left_before)
         if list_number != FULL:
             return [_whole(view, heading, Scope(distribution_point=issuer.pointers.list(list_number)))]
         delta = _delta(view, heading) if issuer is authority.issuer else []

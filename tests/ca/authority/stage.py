@@ -108,8 +108,8 @@ def answering(*signatures: bytes) -> Callable[[PublicKey, Sequence[bytes]], Futu
 class Stage:
     """Everything that an act needs, and short words for the acts that tests begin with."""
 
-    def __init__(self, directory: Path) -> None:
-        self.url = f"sqlite:///{directory / 'remit.db'}"
+    def __init__(self, directory: Path, url: str = "") -> None:
+        self.url = url or f"sqlite:///{directory / 'remit.db'}"
         schema.upgrade(self.url)
         self.database, self.signer, self.clock = Database(self.url), Faulty(), Clock()
         foundation = Foundation(self.database, self.signer, NAMES, STATUS_URL, self.clock, os.urandom)

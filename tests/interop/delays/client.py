@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
-from tests.interop.subject import Subject, crl_url_of, fetch_crl, write
+from tests.interop.subject import Subject, crl_url_of, fetch, write
 
 RUN_SECONDS = 60.0
 
@@ -38,10 +37,12 @@ class Trust:
     """The issuing CA's full CRL."""
     root_url: str
     """The root's."""
+    bundle_url: str
+    """Both in PEM."""
 
     def bundle(self) -> bytes:
-        """PEM of the full CRL and the root's, for servers that check every level."""
-        return b"".join(fetch_crl(url).public_bytes(Encoding.PEM) for url in (self.full_url, self.root_url))
+        """Both levels' lists, for servers that check every one."""
+        return fetch(self.bundle_url)
 
 
 @dataclass(frozen=True)
@@ -123,13 +124,14 @@ def verdict(said: str, *, accepted: str, revoked: str) -> bool:
     return accepted in said
 
 
-def trust(folder: Path, root: Path, issuing: x509.Certificate, full_url: str) -> Trust:
+def trust(folder: Path, root: Path, issuing: x509.Certificate, status_url: str) -> Trust:
     """The files of a relying party, in this folder."""
     anchor = x509.load_pem_x509_certificate(root.read_bytes())
     return Trust(
         root=root,
         issuing=write(folder / "issuing.pem", issuing),
         both=write(folder / "trust.pem", anchor, issuing),
-        full_url=full_url,
+        full_url=f"{status_url}/crl/issuing-1.crl",
         root_url=crl_url_of(issuing),
+        bundle_url=f"{status_url}/crl/bundle.pem",
     )

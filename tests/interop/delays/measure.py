@@ -111,5 +111,5 @@ def _enrol(world: World, folder: Path) -> tuple[Agent, Trust]:
     chain = x509.load_pem_x509_certificates(answer.json()["chain"].encode())
     file = folder / "agent.key"
     file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    known = trust(folder, world.root_pem, chain[1], f"{world.status_url}/crl/issuing-1.crl")
+    known = trust(folder, world.root_pem, chain[1], world.status_url)
     return Agent(folder, subject(folder / "certificates", chain), file), known
