@@ -75,8 +75,8 @@ class Oracle:
         return {(issuer, shard) for issuer, shard in self._rows(_NAMED)} - self._in_force.keys()
 
     def listed(self) -> int:
-        """Entries in all lists in force."""
-        return sum(len(one.entries) for one in self._in_force.values())
+        """Entries in all complete lists in force."""
+        return sum(len(one.entries) for (_, shard), one in self._in_force.items() if shard != DELTA)
 
     def _check(self, new: List, before: List | None, revoked: Mapping[int, Row]) -> None:
         scope = {serial: row for serial, row in revoked.items() if _is_within(row, new)}
