@@ -2,8 +2,8 @@
 
 A certificate that was really issued is the model. Each copy of its row has a serial, a key and a
 thumbprint of its own, and with it go its spent token and its audit entries. The copies were issued
-one after another during the last week, so all but the last quarter of an hour's are expired. What is
-not an identifier is the model's own bytes, so sizes are real.
+one after another during the last week, so all but the last quarter of an hour's are expired, or in
+another period. What is not an identifier is the model's own bytes, so sizes are real.
 
 The database is filled before the services start: on SQLite without a journal, and on both with the
 secondary indexes made afterwards. A crash of this program leaves a database that is good for nothing.
@@ -24,7 +24,7 @@ from ca.store.certificates import State
 from ca.store.tables import audit, certificates, enrollment_tokens
 
 PERIOD = 7 * 86400
-"""Seconds during which the copies were issued, up to now."""
+"""Seconds during which the copies were issued, up to now, if nothing else is said."""
 
 _CHUNK = 250_000
 _LIFE, _TOKEN_LIFE, _BACKDATE = 899, 300, 60
@@ -63,10 +63,11 @@ _SPELLINGS = {
 }
 
 
-def fill(database_url: str, count: int, now: int, agents: int) -> None:
+def fill(database_url: str, count: int, now: int, agents: int, period: int = PERIOD) -> None:
     """Adds `count` certificates to a database that holds at least one of an agent, issued by token.
 
-    `now` is in seconds since 1970. Holders are the first `agents` of `services.Ours`.
+    `now` is in seconds since 1970, and `period` in seconds: less than a quarter of an hour leaves all
+    of them live. Holders are the first `agents` of `services.Ours`.
     """
     engine = create_engine(database_url, isolation_level="AUTOCOMMIT")
     spelling = _SPELLINGS[engine.dialect.name]
@@ -76,7 +77,7 @@ def fill(database_url: str, count: int, now: int, agents: int) -> None:
             for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -2000000", "temp_store = MEMORY"):
                 connection.exec_driver_sql(f"PRAGMA {pragma}")
         model = _model(connection)
-        values = {"now": now, "total": count, "period": PERIOD, "agents": agents}
+        values = {"now": now, "total": count, "period": period, "agents": agents}
         with _without_indexes(connection):
             for low in range(1, count + 1, _CHUNK):
                 _chunk(connection, spelling, model, {**values, "low": low, "high": min(low + _CHUNK - 1, count)})

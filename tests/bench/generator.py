@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
+import signal
 import subprocess
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 SOURCE = Path(__file__).with_name("load")
-_START_SECONDS = 30
 
 
 class NoGo(Exception):  # noqa: N818 (said to a person as it is)
@@ -42,18 +39,45 @@ class Target:
         """How many tokens nobody spent."""
         return self.stocked - self.spent
 
-    def wait_until_it_listens(self, service: subprocess.Popen[bytes], log: Path) -> None:
-        """Until the port takes connections. Raises `RuntimeError` with the log when the process ends first."""
-        address = urlsplit(self.url)
-        deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline:
-            if service.poll() is not None:
-                break
-            with socket.socket() as probe:
-                if probe.connect_ex((address.hostname or "", address.port or 0)) == 0:
-                    return
-            time.sleep(0.05)
-        raise RuntimeError(f"{self.url} does not listen:\n{log.read_text()}")
+
+@dataclass(frozen=True)
+class Asking:
+    """How a responder is asked: by how many at once, how long, and in what way.
+
+    `rate` is in requests a second, each counted from when it was due; 0 is as many as are answered.
+    """
+
+    clients: int
+    seconds: float
+    warm_up: float = 0.0
+    rate: float = 0.0
+    get: bool = False
+    again: bool = False
+    fresh: bool = False
+
+    def flags(self) -> dict[str, bool]:
+        """As the program calls them."""
+        return {"-get": self.get, "-again": self.again, "-fresh": self.fresh}
+
+
+class Running:
+    """A measurement under way."""
+
+    def __init__(self, command: list[str | Path]) -> None:
+        self._program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def result(self) -> dict[str, Any]:
+        """What the program prints at its end. Raises `RuntimeError` with its words."""
+        told, said = self._program.communicate()
+        if self._program.returncode != 0:
+            raise RuntimeError(said.strip())
+        result: dict[str, Any] = json.loads(told)
+        return result
+
+    def stop(self) -> dict[str, Any]:
+        """Ends it before its time."""
+        self._program.send_signal(signal.SIGINT)
+        return self.result()
 
 
 @dataclass
@@ -82,17 +106,26 @@ class Generator:
             subprocess.run([program, "csrs", "-count", str(csrs)], stdout=stream, check=True)
         return cls(program, directory / "csrs", csrs)
 
-    def run(
+    def enrol(
         self, target: Target, *, clients: int, seconds: float, warm_up: float = 0.5, fresh: bool = False
     ) -> dict[str, Any]:
         """One measurement, as the program prints it; the target's tokens are spent by it."""
         command: list[str | Path] = [
-            *(self.program, "run", "-url", target.url, "-root", target.root),
+            *(self.program, "enrol", "-url", target.url, "-root", target.root),
             *("-csrs", self.csrs, "-tokens", target.tokens, "-first", str(target.spent)),
             *("-clients", str(clients), "-duration", f"{seconds}s", "-warm-up", f"{warm_up}s"),
             *(["-fresh"] if fresh else []),
         ]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        result: dict[str, Any] = json.loads(done.stdout)
+        result = Running(command).result()
         target.spent += result["sent"]
         return result
+
+    def ask(self, url: str, questions: Path, asking: Asking, *, first: int = 0) -> Running:
+        """Starts to ask the OCSP responder at `url` the questions of a file, base64 one a line, from the `first` on."""
+        command: list[str | Path] = [
+            *(self.program, "ask", "-url", url, "-questions", questions, "-first", str(first)),
+            *("-clients", str(asking.clients), "-duration", f"{asking.seconds}s", "-warm-up", f"{asking.warm_up}s"),
+            *("-rate", str(asking.rate)),
+            *(flag for flag, is_set in asking.flags().items() if is_set),
+        ]
+        return Running(command)

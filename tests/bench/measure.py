@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from tests.bench import filler, floor
 from tests.bench.databases import Databases
 from tests.bench.generator import Generator
 from tests.bench.plan import NAIVES, OURS, Cell, Group, Plan
+from tests.bench.process import rss
 from tests.bench.services import AGENTS, Naive, Ours
 
 Say = Callable[[str], None]
@@ -100,14 +100,19 @@ def _prepare(ours: Ours, stored: int, generator: Generator, database: str) -> di
 
 def filled(ours: Ours, stored: int, generator: Generator, database: str) -> dict[str, Any]:
     """Issues a certificate as the model, and fills the database with copies of it while nobody uses it."""
-    try:
-        ours.start().stock(100)
-        generator.run(ours.target, clients=1, seconds=0.1, warm_up=0.1)
-    finally:
-        ours.stop()
+    modelled(ours, generator)
     start = time.monotonic()
     filler.fill(ours.database_url, stored, int(time.time()), AGENTS)
     return {"database": database, "stored": stored, "seconds": round(time.monotonic() - start, 1)}
+
+
+def modelled(ours: Ours, generator: Generator) -> None:
+    """Issues a certificate, and leaves the services stopped."""
+    try:
+        ours.start().stock(100)
+        generator.enrol(ours.target, clients=1, seconds=0.1, warm_up=0.1)
+    finally:
+        ours.stop()
 
 
 def _measure(
@@ -145,7 +150,7 @@ def _once(plan: Plan, cell: Cell, system: Ours | Naive, generator: Generator, me
     needed = int((_SPARE * max(earlier) if earlier else _FASTEST) * (plan.seconds + plan.warm_up)) + cell.clients
     if (missing := needed - system.target.left) > 0:
         system.stock(missing)
-    return generator.run(
+    return generator.enrol(
         system.target, clients=cell.clients, seconds=plan.seconds, warm_up=plan.warm_up, fresh=cell.fresh
     )
 
@@ -164,8 +169,3 @@ def describe(cell: Cell) -> str:
     """A cell in words, without its group."""
     stored = f", {cell.stored:,} stored" if cell.stored else ""
     return f"{cell.system}, {cell.clients} client{'s' * (cell.clients > 1)}{', fresh connections' * cell.fresh}{stored}"
-
-
-def rss(pid: int) -> int:
-    """The resident set of a process, KiB."""
-    return int(subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=True).stdout)

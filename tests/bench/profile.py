@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.generator import Generator
+from tests.bench.process import cpu_by_thread
 from tests.bench.services import Ours
 
 _PER_SECOND = 100
@@ -49,14 +50,14 @@ def profile(ours: Ours, generator: Generator, *, clients: int, seconds: float, g
     ours.stock(int(2 * seconds * 6000))
     pid = ours.processes()["CA"]
     before = cpu_by_thread(pid)
-    calm = generator.run(ours.target, clients=clients, seconds=seconds, warm_up=0)
+    calm = generator.enrol(ours.target, clients=clients, seconds=seconds, warm_up=0)
     after = cpu_by_thread(pid)
     costs = {thread: (spent - before.get(thread, 0.0)) / calm["count"] * 1e6 for thread, spent in after.items()}
     stacks = ours.directory / "stacks"
     command = [spy, "record", "--pid", str(pid), "--duration", str(int(seconds)), "--rate", str(_PER_SECOND)]
     command += ["--threads", "--nonblocking", "--format", "raw", "--output", str(stacks), *(["--gil"] if gil else [])]
     spying = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    watched = generator.run(ours.target, clients=clients, seconds=seconds, warm_up=0)
+    watched = generator.enrol(ours.target, clients=clients, seconds=seconds, warm_up=0)
     spying.wait()
     console.print(
         f"{clients} clients: {calm['rate']:,.0f} certificates a second ({watched['rate']:,.0f} under the profiler); "
@@ -75,17 +76,6 @@ def _spy() -> str:
     if found is None:
         raise NoPySpy("The profile needs py-spy: pip install py-spy.")
     return found
-
-
-def cpu_by_thread(pid: int) -> dict[int, float]:
-    """Seconds of CPU time by the thread's id; nothing where the system does not tell."""
-    tick = os.sysconf("SC_CLK_TCK")
-    spent = {}
-    for task in Path(f"/proc/{pid}/task").glob("*"):
-        # proc(5): the fields after the name in parentheses; utime and stime are the 14th and 15th of all.
-        fields = (task / "stat").read_text().rpartition(")")[2].split()
-        spent[int(task.name)] = (int(fields[11]) + int(fields[12])) / tick
-    return spent
 
 
 def read(stacks: str) -> dict[tuple[str, int], Seen]:

@@ -24,6 +24,7 @@ from ca.store.transaction import open_engine
 from tests.bench import naive
 from tests.bench.generator import Target
 from tests.bench.plan import WORKERS
+from tests.bench.process import wait_until_it_listens
 from tests.world import World, free_port
 
 AGENTS = 500
@@ -124,7 +125,7 @@ class Naive:
             self._service = subprocess.Popen(
                 [sys.executable, "-m", "tests.bench.naive"], env=self._environment, stdout=log, stderr=log
             )
-        self.target.wait_until_it_listens(self._service, self._log)
+        wait_until_it_listens(self.target.url, self._service, self._log)
         return self
 
     def stop(self) -> None:

@@ -11,7 +11,8 @@ from statistics import linear_regression
 from typing import Any
 
 from tests.bench.generator import Generator
-from tests.bench.measure import Say, rss
+from tests.bench.measure import Say
+from tests.bench.process import rss
 from tests.bench.services import Ours
 
 HOURS_WORTH = 100_000
@@ -47,7 +48,7 @@ def _run(ours: Ours, generator: Generator, seconds: float, say: Say) -> dict[str
     for number in range(slices):
         if (missing := int(max(rate, _SLOWEST) * _SPARE * each) - ours.target.left) > 0:
             ours.stock(missing)
-        seen = generator.run(ours.target, clients=_CLIENTS, seconds=each, warm_up=0)
+        seen = generator.enrol(ours.target, clients=_CLIENTS, seconds=each, warm_up=0)
         rate, errors = seen["rate"], errors + seen["errors"]
         for name, pid in processes.items():
             points[name].append((ours.target.spent, rss(pid)))

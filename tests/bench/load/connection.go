@@ -10,23 +10,30 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strings"
 	"time"
 )
 
 const patience = 30 * time.Second
 
-// server is what a client knows of it: its address, the path that issues, and the one root it trusts.
+// verdict says whether an answer is what was asked for: nil, errTryLater, or what is wrong with it.
+type verdict func(answer *http.Response, body []byte) error
+
+// server is what a client knows of it: its address, the path, the one root it trusts (none over plain HTTP).
 type server struct {
 	address string
 	path    string
 	tls     *tls.Config
+	judge   verdict
 }
 
-func newServer(location, rootFile string) (*server, error) {
+func newServer(location, rootFile string, judge verdict) (*server, error) {
 	parsed, err := url.Parse(location)
 	if err != nil {
 		return nil, err
+	}
+	made := &server{address: parsed.Host, path: parsed.Path, judge: judge}
+	if parsed.Scheme == "http" {
+		return made, nil
 	}
 	root, err := os.ReadFile(rootFile)
 	if err != nil {
@@ -37,14 +44,15 @@ func newServer(location, rootFile string) (*server, error) {
 		return nil, fmt.Errorf("%s holds no certificate", rootFile)
 	}
 	// Without a session cache each handshake is a full one.
-	config := &tls.Config{RootCAs: roots, ServerName: parsed.Hostname(), NextProtos: []string{"http/1.1"}}
-	return &server{address: parsed.Host, path: parsed.Path, tls: config}, nil
+	made.tls = &tls.Config{RootCAs: roots, ServerName: parsed.Hostname(), NextProtos: []string{"http/1.1"}}
+	return made, nil
 }
 
-// connection is one TLS connection to the server, for one request at a time.
+// connection is one connection to the server, for one request at a time.
 type connection struct {
-	raw    *tls.Conn
+	raw    net.Conn
 	reader *bufio.Reader
+	body   []byte
 }
 
 func (server *server) connect() (*connection, error) {
@@ -52,23 +60,26 @@ func (server *server) connect() (*connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	secured := tls.Client(raw, server.tls)
-	if err := secured.SetDeadline(time.Now().Add(patience)); err != nil {
-		return nil, err
+	if server.tls != nil {
+		secured := tls.Client(raw, server.tls)
+		if err := secured.SetDeadline(time.Now().Add(patience)); err != nil {
+			return nil, err
+		}
+		if err := secured.Handshake(); err != nil {
+			raw.Close()
+			return nil, err
+		}
+		raw = secured
 	}
-	if err := secured.Handshake(); err != nil {
-		raw.Close()
-		return nil, err
-	}
-	return &connection{raw: secured, reader: bufio.NewReaderSize(secured, 8192)}, nil
+	return &connection{raw: raw, reader: bufio.NewReaderSize(raw, 8192)}, nil
 }
 
 // exchange sends a request and reads the whole answer. It says whether the connection can be used again.
-func (connection *connection) exchange(post []byte) (reusable bool, err error) {
+func (connection *connection) exchange(request []byte, judge verdict) (reusable bool, err error) {
 	if err := connection.raw.SetDeadline(time.Now().Add(patience)); err != nil {
 		return false, err
 	}
-	if _, err := connection.raw.Write(post); err != nil {
+	if _, err := connection.raw.Write(request); err != nil {
 		return false, err
 	}
 	answer, err := http.ReadResponse(connection.reader, nil)
@@ -76,14 +87,25 @@ func (connection *connection) exchange(post []byte) (reusable bool, err error) {
 		return false, err
 	}
 	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusCreated {
-		said, _ := io.ReadAll(io.LimitReader(answer.Body, 1000))
-		return false, fmt.Errorf("%s: %s", answer.Status, strings.TrimSpace(string(said)))
-	}
-	if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+	if err := connection.read(answer); err != nil {
 		return false, err
 	}
-	return !answer.Close, nil
+	return !answer.Close, judge(answer, connection.body)
+}
+
+// read takes the body into a buffer that all answers of this connection share.
+func (connection *connection) read(answer *http.Response) error {
+	if answer.ContentLength < 0 {
+		body, err := io.ReadAll(answer.Body)
+		connection.body = body
+		return err
+	}
+	if int64(cap(connection.body)) < answer.ContentLength {
+		connection.body = make([]byte, answer.ContentLength)
+	}
+	connection.body = connection.body[:answer.ContentLength]
+	_, err := io.ReadFull(answer.Body, connection.body)
+	return err
 }
 
 func (connection *connection) close() {

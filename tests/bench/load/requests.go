@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"runtime"
 	"strings"
@@ -87,6 +88,14 @@ func (server *server) post(token string, body []byte) []byte {
 	fmt.Fprintf(&request, "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n", len(body))
 	request.Write(body)
 	return request.Bytes()
+}
+
+// isCreated wants a certificate.
+func isCreated(answer *http.Response, body []byte) error {
+	if answer.StatusCode == http.StatusCreated {
+		return nil
+	}
+	return fmt.Errorf("%s: %.1000s", answer.Status, strings.TrimSpace(string(body)))
 }
 
 func lines(file string) ([]string, error) {
