@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
@@ -17,12 +16,10 @@ from tests.bench import soak as soaking
 from tests.bench.databases import Databases, NoPostgres
 from tests.bench.figures import figures
 from tests.bench.generator import Generator, NoGo
+from tests.bench.options import as_json, console, directory, finished, picture
 from tests.bench.plan import FULL, QUICK
+from tests.bench.revocation.command import revocation
 from tests.bench.services import Ours
-
-_WIDE = 140
-_Folder = click.Path(path_type=Path, file_okay=False)
-_directory = click.option("--directory", type=_Folder, help="Where the databases go: tens of GB for the millions.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,12 +29,12 @@ def bench() -> None:
 
 @bench.command()
 @click.option("--quick", is_flag=True, help="Half a minute: SQLite and SoftHSM, short rounds, 200,000 stored.")
-@click.option("--json", "as_json", is_flag=True, help="Every figure as one JSON object on standard output.")
-@click.option("--plot", "picture", type=click.Path(path_type=Path, dir_okay=False), help="Draws them into this PNG.")
+@as_json
+@picture
 @click.option("--only", multiple=True, help="Groups with this in their name, such as sqlite-softhsm or memory.")
 @click.option("--stored", multiple=True, type=int, help="Stored certificates instead of the plan's; 0 for none.")
 @click.option("--soak", type=float, metavar="SECONDS", help="Then runs that long at full rate and watches memory.")
-@_directory
+@directory
 def issuance(
     quick: bool,
     as_json: bool,
@@ -57,12 +54,7 @@ def issuance(
         generator = Generator.build(Path(scratch), plan.csrs)
         told = figures(measure.run(plan, Path(scratch), databases, generator, say))
         told["soak"] = soaking.soak(Path(scratch), generator, soak, say) if soak else None
-    if as_json:
-        print(json.dumps(told, indent=2))
-    else:
-        table.show(told, _console())
-    if picture is not None:
-        plot.draw(told, picture)
+    finished(told, as_json=as_json, picture=picture, show=table.show, draw=plot.draw)
 
 
 @bench.command()
@@ -72,7 +64,7 @@ def issuance(
 @click.option("--key", default="softhsm", show_default=True, type=click.Choice(["softhsm", "memory"]))
 @click.option("--stored", default=0, show_default=True, help="Certificates stored beforehand.")
 @click.option("--gil", is_flag=True, help="Only what holds the interpreter's lock.")
-@_directory
+@directory
 def profile(
     clients: int, seconds: float, database: str, key: str, stored: int, gil: bool, directory: Path | None
 ) -> None:
@@ -84,14 +76,12 @@ def profile(
             if stored:
                 measure.filled(ours, stored, generator, database)
             ours.start()
-            profiling.profile(ours, generator, clients=clients, seconds=seconds, gil=gil, console=_console())
+            profiling.profile(ours, generator, clients=clients, seconds=seconds, gil=gil, console=console())
         finally:
             ours.stop()
 
 
-def _console() -> Console:
-    """Standard output; wide enough for the tables where nobody says how wide it is."""
-    return Console() if sys.stdout.isatty() else Console(width=_WIDE)
+bench.add_command(revocation)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ _MANY = (32, 128)
 def figures(measured: Measured) -> dict[str, Any]:
     """Every figure, ready for JSON. Rates are certificates per second."""
     return {
-        "machine": {"cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()},
+        "machine": machine(),
         "measurements": [_told(cell, rounds) for cell, rounds in measured.rounds.items()],
         "floor": [
             {
@@ -37,15 +37,23 @@ def figures(measured: Measured) -> dict[str, Any]:
     }
 
 
+def machine() -> dict[str, Any]:
+    """Where it was measured."""
+    return {"cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
+
+
 def _told(cell: Cell, rounds: list[dict[str, Any]]) -> dict[str, Any]:
-    """The round of median rate stands for all; errors are of every round."""
+    return {**asdict(cell), **typical(rounds)}
+
+
+def typical(rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the load generator printed: the round of median rate stands for all; errors are of every round."""
     middle = median_low(one["rate"] for one in rounds)
-    typical = next(one for one in rounds if one["rate"] == middle)
+    round_of_middle = next(one for one in rounds if one["rate"] == middle)
     return {
-        **asdict(cell),
         "rate": round(middle, 1),
         "rates": [round(one["rate"], 1) for one in rounds],
-        **{name: typical[name] for name in _LATENCIES},
+        **{name: round_of_middle[name] for name in _LATENCIES},
         "count": sum(one["count"] for one in rounds),
         "errors": sum(one["errors"] for one in rounds),
         "first_error": next((one["first_error"] for one in rounds if one["errors"]), None),
@@ -58,9 +66,9 @@ def _ratios(measured: Measured) -> list[dict[str, Any]]:
     return [
         {
             **asdict(cell),
-            **{f"to_{form}": _ratio(_rates(measured, cell), _rates(measured, _like(cell, form))) for form in NAIVES},
-            "to_floor": _ratio(_rates(measured, cell), _floor(measured, cell)),
-            "to_empty": _ratio(_rates(measured, cell), _rates(measured, _like(cell, OURS))) if cell.stored else None,
+            **{f"to_{form}": ratio(_rates(measured, cell), _rates(measured, _like(cell, form))) for form in NAIVES},
+            "to_floor": ratio(_rates(measured, cell), _floor(measured, cell)),
+            "to_empty": ratio(_rates(measured, cell), _rates(measured, _like(cell, OURS))) if cell.stored else None,
         }
         for cell in measured.rounds
         if cell.system == OURS
@@ -79,8 +87,8 @@ def _headline(measured: Measured) -> dict[str, Any]:
         return dict.fromkeys((*map(_headed, NAIVES), "ratio_to_floor", "ratio_clients"))
     best = max(there, key=lambda cell: median(_rates(measured, cell)))
     return {
-        **{_headed(form): _ratio(_rates(measured, best), _rates(measured, _like(best, form))) for form in NAIVES},
-        "ratio_to_floor": _ratio(_rates(measured, best), _floor(measured, best)),
+        **{_headed(form): ratio(_rates(measured, best), _rates(measured, _like(best, form))) for form in NAIVES},
+        "ratio_to_floor": ratio(_rates(measured, best), _floor(measured, best)),
         "ratio_clients": best.clients,
     }
 
@@ -103,7 +111,7 @@ def _floor(measured: Measured, cell: Cell) -> list[float]:
     return next(same, [])
 
 
-def _ratio(ours: list[float], theirs: list[float]) -> float | None:
+def ratio(ours: list[float], theirs: list[float]) -> float | None:
     """The median of the rounds' ratios; None where there is nothing to divide by."""
     pairs = [one / other for one, other in zip(ours, theirs, strict=False) if other]
     return round(median(pairs), 3) if pairs else None

@@ -7,6 +7,8 @@ from typing import Any
 
 _COLOURS = {"ours": "#1f5fa8", "naive": "#c2571a", "naive-async": "#8a8a2a"}
 _FLOOR = "#6b6b6b"
+RESOLUTION = 110
+"""Dots an inch."""
 
 
 class NoMatplotlib(Exception):  # noqa: N818 (said to a person as it is)
@@ -15,12 +17,8 @@ class NoMatplotlib(Exception):  # noqa: N818 (said to a person as it is)
 
 def draw(told: dict[str, Any], file: Path) -> None:
     """Draws rates, latencies and the effect of what is stored. Raises `NoMatplotlib`."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise NoMatplotlib("The plot needs matplotlib: pip install matplotlib.") from error
     groups = list(dict.fromkeys((one["database"], one["key"]) for one in told["measurements"]))
-    figure = Figure(figsize=(15, 4.2 * len(groups)), layout="constrained")
+    figure = canvas(15, 4.2 * len(groups))
     axes = figure.subplots(len(groups), 3, squeeze=False)
     for row, (database, key) in zip(axes, groups, strict=True):
         of_group = [one for one in told["measurements"] if (one["database"], one["key"]) == (database, key)]
@@ -28,7 +26,16 @@ def draw(told: dict[str, Any], file: Path) -> None:
         _rates(row[0], of_group, floor, f"{database}, {key}")
         _latencies(row[1], of_group)
         _stored(row[2], of_group)
-    figure.savefig(file, dpi=110)
+    figure.savefig(file, dpi=RESOLUTION)
+
+
+def canvas(width: float, height: float) -> Any:
+    """An empty picture of so many inches. Raises `NoMatplotlib`."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise NoMatplotlib("The plot needs matplotlib: pip install matplotlib.") from error
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _rates(axes: Any, of_group: list[dict[str, Any]], floor: float, title: str) -> None:

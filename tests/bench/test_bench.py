@@ -21,6 +21,7 @@ from tests.bench.figures import figures
 from tests.bench.generator import Generator
 from tests.bench.measure import Floor, Measured
 from tests.bench.plan import FULL, NAIVE, NAIVE_ASYNC, OURS, QUICK, WORKERS, Cell
+from tests.bench.revocation import plan as revocation
 from tests.bench.services import Ours
 from tests.world import CHECKOUT
 
@@ -104,12 +105,10 @@ def test_what_is_filled_in_is_as_issuance_leaves_it(filled: Ours) -> None:
     assert sum(row.not_after.timestamp() < time.time() for row in rows) > 1900
 
 
-@needs_go
-@pytest.mark.slow
-def test_quick_tells_every_figure(tmp_path: Path) -> None:
-    picture = tmp_path / "figures.png"
-    command = [sys.executable, "-m", "tests.bench", "issuance", "--quick", "--json", "--plot", str(picture)]
-    command += ["--stored", "2000", "--soak", "4", "--directory", str(tmp_path)]
+def _told(directory: Path, *arguments: str) -> dict[str, Any]:
+    """What a benchmark tells in JSON, in its quick form; it also draws `figures.png`."""
+    command = [sys.executable, "-m", "tests.bench", *arguments, "--quick", "--json"]
+    command += ["--plot", str(directory / "figures.png"), "--directory", str(directory)]
     done = subprocess.run(
         command,
         cwd=CHECKOUT,
@@ -120,7 +119,15 @@ def test_quick_tells_every_figure(tmp_path: Path) -> None:
         timeout=600,
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    assert (directory / "figures.png").read_bytes().startswith(b"\x89PNG")
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+@needs_go
+@pytest.mark.slow
+def test_quick_tells_every_figure(tmp_path: Path) -> None:
+    told = _told(tmp_path, "issuance", "--stored", "2000", "--soak", "4")
     asked = {(cell.system, cell.stored, cell.clients, cell.fresh) for cell in QUICK.sized((2000,)).groups[0].cells()}
     seen = {tuple(one[part] for part in ("system", "stored", "clients", "fresh")) for one in told["measurements"]}
     assert seen == asked
@@ -142,4 +149,31 @@ def test_quick_tells_every_figure(tmp_path: Path) -> None:
     assert all(one["at_start"] > 0 and one["after"] > 0 for one in told["memory"])
     assert told["soak"]["errors"] == 0
     assert {one["process"] for one in told["soak"]["processes"]} == ours
-    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@needs_go
+@pytest.mark.slow
+def test_quick_tells_every_figure_of_revocation(tmp_path: Path) -> None:
+    told = _told(tmp_path, "revocation")
+    assert {(one["system"], one["answers"], one["method"]) for one in told["answers"]} == {
+        (cell.system, cell.answers, cell.method) for cell in revocation.CELLS
+    }
+    for one in told["answers"]:
+        assert (one["errors"], one["first_error"]) == (0, None), one
+        assert one["count"] > 0, one
+        assert 0 < one["p50_ms"] <= one["p95_ms"] <= one["p99_ms"] <= one["max_ms"], one
+        assert one["try_later_share"] == 0 or one["answers"] == revocation.NONCE, one
+        assert (one["per_core"] is None) == (one["answers"] == revocation.NONCE), one
+    assert all(one["to_floor"] > 0 for one in told["answers"][:2])
+    plan = revocation.QUICK
+    assert [one["revoked"] for one in told["lists"]] == list(plan.listed)
+    assert all(one["seconds"] >= max(one["steps"].values()) > 0 for one in told["lists"])
+    assert all(one["octets"] > 36 * one["revoked"] and one["memory_kib"] > 0 for one in told["lists"])
+    [delay], [mass] = told["delays"], told["mass"]
+    assert (delay["probes"], len(delay["seen_ms"]), len(delay["listed_ms"])) == (plan.probes,) * 3
+    assert 0 < delay["seen_p50_ms"] <= delay["seen_p99_ms"] <= delay["listed_p99_ms"]
+    assert mass["revoked"] >= plan.mass
+    assert mass["call_seconds"] > 0
+    for load in (delay["load"], mass["calm"], mass["load"]):
+        assert load["count"] > 0, load
+        assert (load["errors"], load["try_later"], load["first_error"]) == (0, 0, None), load

@@ -85,10 +85,12 @@ type settings struct {
 	warmUp   time.Duration
 	lasts    time.Duration
 	requests [][]byte
+	ends     chan os.Signal
 }
 
 func newFlags(verb string) (*flag.FlagSet, *settings) {
-	flags, made := flag.NewFlagSet(verb, flag.ExitOnError), &settings{}
+	flags, made := flag.NewFlagSet(verb, flag.ExitOnError), &settings{ends: make(chan os.Signal, 1)}
+	signal.Notify(made.ends, os.Interrupt)
 	flags.StringVar(&made.url, "url", "", "where to ask")
 	flags.IntVar(&made.clients, "clients", 1, "how many ask at once")
 	flags.IntVar(&made.first, "first", 0, "which token or question is the first to be sent")
@@ -102,10 +104,8 @@ func newFlags(verb string) (*flag.FlagSet, *settings) {
 func (made *settings) run(server *server) error {
 	runtime.GOMAXPROCS(1)
 	load := newLoad(server, made)
-	interrupt := make(chan os.Signal, 1)
-	signal.Notify(interrupt, os.Interrupt)
 	go func() {
-		<-interrupt
+		<-made.ends
 		load.stopped.Store(true)
 	}()
 	load.run(made.clients)

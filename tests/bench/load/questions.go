@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 )
 
 // Response statuses (RFC 6960 4.2.1).
@@ -40,7 +41,8 @@ func prepareQuestions(server *server, file string, get bool, first int) ([][]byt
 }
 
 func (server *server) get(question string) []byte {
-	return []byte(fmt.Sprintf("GET %s/%s HTTP/1.1\r\nHost: %s\r\n\r\n", server.path, url.QueryEscape(question), server.address))
+	path := strings.TrimSuffix(server.path, "/") + "/" + url.QueryEscape(question)
+	return []byte(fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", path, server.address))
 }
 
 func (server *server) ask(der []byte) []byte {
