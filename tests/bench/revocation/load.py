@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,9 @@ from tests.bench.revocation.site import Site
 
 _CLIENTS = 8
 _LONGEST = 3600.0
+_WARM_UP = 1.0
+"""Seconds in which the answers are signed for the first time."""
+
 _SUMS = ("count", "try_later", "errors", "rate")
 _WORST = ("p50_ms", "p99_ms", "max_ms", "longest_gap_ms")
 
@@ -37,9 +41,11 @@ class Background:
 def background(site: Site, plan: Plan, generator: Generator, serials: list[bytes]) -> Iterator[Background]:
     """Asks about these again and again. What came of it is there after the context."""
     asked = site.ask("background", serials)
-    asking = Asking(clients=_CLIENTS, seconds=_LONGEST, rate=plan.load / len(site.responders), again=True)
+    rate = plan.load / len(site.responders)
+    asking = Asking(clients=_CLIENTS, seconds=_LONGEST, warm_up=_WARM_UP, rate=rate, again=True)
     running = [generator.ask(one.ocsp_url, asked, asking) for one in site.responders]
     load = Background()
+    time.sleep(_WARM_UP)
     try:
         yield load
     finally:

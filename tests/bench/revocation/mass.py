@@ -22,8 +22,8 @@ _PATIENCE = 900.0
 def measure(site: Site, plan: Plan, generator: Generator, say: Say) -> dict[str, Any]:
     """How long the call took, when everybody knew, and how those fared who asked from the call until then."""
     say(f"mass: {site.place.database}, {len(site.victims):,} certificates")
-    witness, last = Witness(site), site.victims[-1]
-    witness.expect_good(last)
+    last = site.victims[-1]
+    Witness(site).expect_good(last)
     # Half of those asked about are among the revoked.
     asked = site.victims[: plan.known // 2] + site.take(plan.known // 2)
     with background(site, plan, generator, asked) as calm:
@@ -34,6 +34,8 @@ def measure(site: Site, plan: Plan, generator: Generator, say: Say) -> dict[str,
         answer = operator.post("/v1/revocations", json=body, timeout=_PATIENCE)
         since = time.monotonic()
         answer.raise_for_status()
+        # Connections of their own: idle ones did not outlive the call.
+        witness = Witness(site)
         seen, listed = witness.seen(last, since), witness.listed(last, since)
     return {
         "database": site.place.database,
