@@ -119,6 +119,7 @@ def _program(name: str) -> str:
     found = shutil.which(name, path=os.pathsep.join(places))
     if found is None:
         raise NoPostgres(
-            f"{name} is missing; install PostgreSQL (Debian: postgresql), or leave it out by --only sqlite."
+            f"{name} is missing; install PostgreSQL (Debian: postgresql), "
+            "or leave it out (issuance: --only sqlite, revocation: --quick)."
         )
     return found

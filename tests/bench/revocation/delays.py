@@ -59,7 +59,7 @@ class Witness:
 
 def measure(site: Site, plan: Plan, generator: Generator, say: Say) -> dict[str, Any]:
     """Seconds for each probe, and what became of those who asked meanwhile."""
-    say(f"delays: {site.place.database}, {site.place.responders} responders, {plan.probes} revocations")
+    say(f"delays: {site.place.database}, responders: {site.place.responders}, {plan.probes} revocations")
     known, probes = site.take(plan.known), site.take(plan.probes)
     witness = Witness(site)
     seen, listed = [], []

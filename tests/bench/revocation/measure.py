@@ -31,7 +31,7 @@ def run(plan: Plan, directory: Path, databases: Databases, generator: Generator,
     if LISTS in plan.parts:
         measured.lists = lists.measure(plan, directory, databases, generator, say)
     for place in plan.places if {ANSWERS, DELAYS, MASS} & set(plan.parts) else ():
-        say(f"{place.database}: making an authority and its certificates, starting {place.responders} responders")
+        say(f"{place.database}: making an authority and its certificates; responders: {place.responders}")
         with running(place, plan, directory, databases, generator) as site:
             if ANSWERS in plan.parts and place == plan.places[0]:
                 measured.answers = answers.measure(site, plan, generator, say)

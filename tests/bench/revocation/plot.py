@@ -31,6 +31,7 @@ def _costs(axes: Any, answers: list[dict[str, Any]]) -> None:
         color=[_COLOURS[one["system"]] for one in there],
     )
     axes.bar_label(bars, fmt="{:,.0f}", fontsize="small")
+    axes.margins(x=0.12)
     axes.invert_yaxis()
     axes.set(title="OCSP answers for each second of CPU time")
 
@@ -58,7 +59,7 @@ def _delays(axes: Any, delays: list[dict[str, Any]]) -> None:
         for what, line, where in (("seen", "-", "answer"), ("listed", ":", "CRL")):
             times = sorted(one[f"{what}_ms"])
             shares = [(place + 1) / len(times) for place in range(len(times))]
-            label = f"{one['database']}, {one['responders']} responders: {where}"
+            label = f"{one['database']}, responders: {one['responders']}, {where}"
             axes.step(times, shares, line, where="post", label=label)
     axes.set(title="From the 200 until the last one knows (ms)", ylabel="share of revocations", xscale="log")
     axes.legend(fontsize="small")
