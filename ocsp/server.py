@@ -12,6 +12,7 @@ import sys
 import time
 from contextlib import closing
 from datetime import UTC, datetime
+from typing import Any
 
 import uvicorn
 
@@ -29,7 +30,7 @@ from ocsp.probes import Probes
 from ocsp.publications import Publications
 from ocsp.responder import Responder, Terms
 from ocsp.view import View
-from ocsp.wire import StatusProtocol, Wire
+from ocsp.wire import Wire, spoken
 from softhsm.configuration import use
 
 _KEPT_OCTETS = 64 << 20
@@ -55,7 +56,8 @@ def main() -> int:
 def _run(settings: Settings, owner: Owner) -> None:
     url = settings.database_url
     with closing(View(StatusReader(url), Watcher(url), owner.adopt, now)) as view:
-        _serve(*application(settings, view, owner), _bound(settings))
+        app, wire = application(settings, view, owner)
+        serve(app, spoken(wire), _bound(settings))
 
 
 def now() -> datetime:
@@ -106,15 +108,12 @@ def _bound(settings: Settings) -> socket.socket:
         raise Misconfigured(f"It cannot listen on {settings.status_listen} ({error.strerror}).") from error
 
 
-def _serve(app: App, wire: Wire, bound: socket.socket) -> None:
-    class Protocol(StatusProtocol):
-        """Of this server."""
-
-    Protocol.wire = wire
+def serve(app: Any, protocol: type[listening.PatientProtocol], bound: socket.socket) -> None:
+    """Serves an ASGI application on this socket until SIGTERM or SIGINT."""
     server = listening.PatientServer(
         uvicorn.Config(
             app,
-            http=Protocol,
+            http=protocol,
             loop="uvloop",
             ws="none",
             lifespan="on",

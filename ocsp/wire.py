@@ -112,6 +112,16 @@ class StatusProtocol(PatientProtocol):
             super().timeout_keep_alive_handler()
 
 
+def spoken(wire: Wire) -> type[StatusProtocol]:
+    """The protocol of a server that has this memory: uvicorn makes one for each connection."""
+
+    class Protocol(StatusProtocol):
+        pass
+
+    Protocol.wire = wire
+    return Protocol
+
+
 def _question(octets: bytes, scope: Mapping[str, Any]) -> bytes | None:
     """What the application takes these octets to ask; None where it would look at more than that."""
     if any(name in _MATTERS for name, _ in scope["headers"]):

@@ -57,7 +57,9 @@ class Publisher:
         while True:
             self._changed.clear()
             try:
-                await self.keep()
+                if await self.keep():
+                    # NSS passes over a list of the same second as the one that it has.
+                    await asyncio.sleep(1 - self._authority.clock().microsecond / 1_000_000)
             except Exception as error:  # noqa: BLE001 (border: whatever fails, the next round must come)
                 await asyncio.sleep(_pause_after(error))
             with suppress(TimeoutError):

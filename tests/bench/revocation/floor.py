@@ -12,9 +12,8 @@ import json
 import sys
 from base64 import b64decode
 from pathlib import Path
-from typing import Any
 
-from ca.listening import listener
+from ca.listening import PatientProtocol, listener
 from ocsp import server
 from ocsp.app import Message, Receive, Scope, Send
 
@@ -44,8 +43,7 @@ class Floor:
 def main() -> int:
     """Serves until SIGTERM."""
     port, said = int(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text())
-    application: Any = Floor(said["headers"], b64decode(said["body"]))
-    server._serve(application, listener("127.0.0.1", port))
+    server.serve(Floor(said["headers"], b64decode(said["body"])), PatientProtocol, listener("127.0.0.1", port))
     return 0
 
 

@@ -16,7 +16,7 @@ _NAMES = {
     OPENSSL: "openssl ocsp: one thread, one request a connection",
 }
 _LATENCIES = ("p50_ms", "p95_ms", "p99_ms", "max_ms")
-_STEPS = ("read", "draft", "lint", "verify", "put")
+_STEPS = ("read", "compare", "draft", "lint", "verify", "put")
 
 
 def show(told: dict[str, Any], console: Console) -> None:
