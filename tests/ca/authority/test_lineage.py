@@ -118,7 +118,7 @@ def flat(nodes: list[dict[str, Any]]) -> list[str]:
 
 @dataclass(frozen=True)
 class Forest:
-    """Of each certificate its parent among those before it, its key, its task, what became of it; and what is asked."""
+    """Of each its parent among those before it, key, task and what happened to it; and what is then asked for."""
 
     members: list[tuple[int | None, int, int, str]]
     by: str

@@ -25,6 +25,10 @@ ROUTES = {
     ("GET", "/v1/certificates/01"): Act.READ,
     ("POST", "/v1/revocations"): Act.REVOKE,
     ("POST", "/v1/certificates/01/revoke"): Act.REVOKE,
+    ("POST", "/v1/certificates/01/hold"): Act.REVOKE,
+    ("POST", "/v1/certificates/01/release"): Act.REVOKE,
+    ("GET", "/v1/revocations/proposals"): Act.READ,
+    ("POST", "/v1/revocations/proposals/none/confirm"): Act.REVOKE,
     ("GET", "/v1/agents"): Act.READ,
     ("GET", "/v1/agents/nobody"): Act.READ,
     ("POST", "/v1/agents"): Act.REGISTER,
@@ -111,7 +115,8 @@ def test_every_route_is_in_the_table_of_permissions(world: World) -> None:
         paths = stranger.get("/openapi.json").json()["paths"]
     documented = {(method.upper(), path) for path, methods in paths.items() for method in methods}
     public = {(method, path) for method, path in documented if not path.startswith("/v1/")}
-    assert len(documented - public) == len(ROUTES) + 1, "all but POST /v1/certificates, which takes a token"
+    assert len(documented - public) == len(ROUTES) + 2, "all but enrolment, which takes a token, and proofs"
+    assert ("POST", "/v1/revocations/proven") in documented
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES, ids=lambda part: part)

@@ -6,18 +6,24 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import FastAPI, routing
 from starlette.responses import JSONResponse
 from structlog.testing import capture_logs
 
-from ca.authority import operators, tokens
+from ca.authority import hold, operators, propose, tokens
+from ca.authority.compromise import PROOF
 from ca.authority.issuance import Issued
 from ca.authority.publisher import Publisher
+from ca.authority.revoke import REASONS
 from ca.identifiers import OperatorName
 from ca.pki import csr
 from ca.pki.profile import Kind
@@ -27,12 +33,12 @@ from ca.store.audit import Entry
 from ca.store.certificates import State
 from ca.store.filters import Filter
 from ca.store.operators import Role
-from ca.store.transaction import Connection
+from ca.store.proposals import Proposal
 from ca.web.app import build
 from ca.web.enrolment import Door, pem
 from ca.web.peer import Receive, Scope, Send
 from ca.web.problems import TYPE, Problem
-from tests.ca.authority.stage import AGENT, TASK, TENANT, Stage, run
+from tests.ca.authority.stage import AGENT, TASK, TENANT, Key, Stage, new_key, run
 from tests.world import key_and_csr
 
 CANARY = "canary-8d1f"
@@ -45,6 +51,7 @@ class House:
     stage: Stage
     door: Door
     admin: Issued
+    key: Key
     issued: Issued
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,13 +60,17 @@ class House:
 
     def asking(self, act: Act) -> Callable[[], httpx2.Response]:
         """The request, with whatever it needs made before."""
-        path = act.path.format(serial=self.issued.intent.serial, agent=AGENT, task=TASK)
+        proposal = self.proposal() if "{proposal}" in act.path else ""
+        path = act.path.format(serial=self.issued.intent.serial, agent=AGENT, task=TASK, proposal=proposal)
         headers = {"Authorization": f"Bearer {self.token()}"} if act.path == "/v1/certificates" else {}
+        body = act.body() | ({"csr": self.proof()} if act.path.endswith("/proven") else {})
+        if act.path.endswith("/release"):
+            hold.hold(self.stage.authority, self.issued.intent.serial, "ops")
 
         async def call() -> httpx2.Response:
             transport = httpx2.ASGITransport(self, raise_app_exceptions=False)
             async with httpx2.AsyncClient(transport=transport, base_url="https://ca.example") as client:
-                return await client.request(act.method, path, json=act.body(), headers=headers)
+                return await client.request(act.method, path, json=body, headers=headers)
 
         return lambda: run(call())
 
@@ -67,6 +78,20 @@ class House:
         """A fresh one for the agent."""
         made = {"agent": AGENT, "task": TASK, "key": None, "lifetime": tokens.DEFAULT_LIFETIME, "actor": "ops"}
         return tokens.create(self.stage.authority, tenant=TENANT, **made)[0]
+
+    def proposal(self) -> str:
+        """What another operator proposed."""
+        wary = self.stage.over(self.stage.database, alone_up_to=0)
+        wanted = Filter(tenant=TENANT, holder=AGENT)
+        made = propose.revoke_or_propose(wary, wanted, REASONS["superseded"], "operator/other")
+        wary.close()
+        assert isinstance(made, Proposal)
+        return made.id
+
+    def proof(self) -> str:
+        """That the agent's key is out."""
+        builder = x509.CertificateSigningRequestBuilder().subject_name(PROOF)
+        return builder.sign(self.key, SHA256()).public_bytes(Encoding.PEM).decode()
 
     def entries(self) -> list[Entry]:
         with self.stage.database.read() as connection:
@@ -99,6 +124,10 @@ ACTS = [
     Act("POST", "/v1/tasks/{task}/cancel?tenant=acme", None),
     Act("POST", "/v1/revocations", "certificate.revoke", {"agent": AGENT, "tenant": TENANT}),
     Act("POST", "/v1/certificates/{serial}/revoke", "certificate.revoke", {"reason": "superseded"}),
+    Act("POST", "/v1/certificates/{serial}/hold", "certificate.hold"),
+    Act("POST", "/v1/certificates/{serial}/release", "certificate.release"),
+    Act("POST", "/v1/revocations/proposals/{proposal}/confirm", "certificate.revoke"),
+    Act("POST", "/v1/revocations/proven", "certificate.revoke"),
     Act("POST", "/v1/crls/publish", None),
 ]
 each_act = pytest.mark.parametrize("act", ACTS, ids=lambda act: f"{act.method} {act.path.partition('?')[0]}")
@@ -117,9 +146,8 @@ def house(tmp_path: Path) -> Any:
     request = csr.parse(key_and_csr()[1])
     _, admin = run(operators.add(stage.authority, OperatorName("admin"), Role.ADMIN, request, "ceremony"))
     with capture_logs():  # the traces that are expected here take seconds to print
-        yield House(
-            stage, build(stage.authority, Publisher(stage.authority, "ours"), _lifespan), admin, stage.enrolled()
-        )
+        door, key = build(stage.authority, Publisher(stage.authority, "ours"), _lifespan), new_key()
+        yield House(stage, door, admin, key, stage.enrol(stage.token(), key))
     stage.close()
 
 
@@ -149,16 +177,16 @@ def refuse_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def refuse_the_first_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     """The act's last step inside its transaction raises what nobody foresaw."""
-    append: Callable[..., None] = audit.append
     broken: list[bool] = []
 
-    def once(connection: Connection, *entries: Entry) -> None:
+    def once(append: Callable[..., None], *arguments: object) -> None:
         if not broken:
             broken.append(True)
             raise RuntimeError(CANARY)
-        append(connection, *entries)
+        append(*arguments)
 
-    monkeypatch.setattr(audit, "append", once)
+    for name in ("append", "append_for_each"):
+        monkeypatch.setattr(audit, name, partial(once, getattr(audit, name)))
 
 
 def is_a_problem_without_secrets(answer: httpx2.Response) -> bool:
