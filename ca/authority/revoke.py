@@ -90,7 +90,7 @@ def revoke_serial(authority: Authority, serial: Serial, reason: x509.ReasonFlags
         order = order_of(authority, reason, actor)
         _prepare(connection, order)
         record = require(connection, serial)
-        if record.state(order.now) == "expired":
+        if record.state(order.now) != "revoked" and record.has_expired(order.now):
             raise Refused(
                 Reason.CONFLICT,
                 "This certificate has expired and is refused everywhere; a compromised key is revoked by the key.",

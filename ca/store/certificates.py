@@ -67,7 +67,11 @@ class Standing:
         """`live`, `held`, `revoked` or `expired`; the last second counts as live."""
         if self.revoked_at is not None:
             return "held" if self.reason == HOLD else "revoked"
-        return "live" if now.replace(microsecond=0) <= self.intent.not_after else "expired"
+        return "expired" if self.has_expired(now) else "live"
+
+    def has_expired(self, now: datetime) -> bool:
+        """Whether its life is over, revoked or not."""
+        return now.replace(microsecond=0) > self.intent.not_after
 
 
 @dataclass(frozen=True, slots=True)
