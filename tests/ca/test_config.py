@@ -62,6 +62,7 @@ def test_defaults_are_those_of_the_contract(env: pytest.MonkeyPatch, tmp_path: P
     assert settings.status.ocsp_unissued == "unknown"
     assert settings.status.crl_shards == 16
     assert settings.certificates.no_revocation_under is None
+    assert settings.revocation.alone_up_to is None
 
 
 def test_the_home_is_in_the_checkout() -> None:
@@ -245,6 +246,18 @@ def test_a_file_that_cannot_be_read_is_said(env: pytest.MonkeyPatch) -> None:
 def test_so_many_lists_may_be_wanted(env: pytest.MonkeyPatch, number: int) -> None:
     env.setenv("REMIT_STATUS__CRL_SHARDS", str(number))
     assert Settings.load().status.crl_shards == number
+
+
+@pytest.mark.parametrize("number", [0, 1, 1_000_000])
+def test_so_many_may_be_revoked_alone(env: pytest.MonkeyPatch, number: int) -> None:
+    env.setenv("REMIT_REVOCATION__ALONE_UP_TO", str(number))
+    assert Settings.load().revocation.alone_up_to == number
+
+
+@pytest.mark.parametrize("number", ["-1", "some", ""])
+def test_another_threshold_is_refused_by_its_name(env: pytest.MonkeyPatch, number: str) -> None:
+    env.setenv("REMIT_REVOCATION__ALONE_UP_TO", number)
+    assert refusal().startswith("The setting revocation.alone_up_to is wrong")
 
 
 @pytest.mark.parametrize("number", ["-1", "1025", "many"])

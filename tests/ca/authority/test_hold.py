@@ -118,6 +118,17 @@ def test_a_hold_outlives_its_certificate_and_is_released_still(ready: Stage) -> 
     assert released(ready, issued).state(ready.clock()) == "expired"
 
 
+@pytest.mark.parametrize("reason", [SUPERSEDED, COMPROMISED])
+def test_what_expired_while_it_was_held_is_not_revoked(ready: Stage, reason: x509.ReasonFlags) -> None:
+    """Found once: it was answered as if it were, and stayed held."""
+    issued = ready.enrolled()
+    before = held(ready, issued)
+    ready.clock.forward(minutes=16)
+    refused = refusal(revoke.revoke_serial, ready.authority, issued.intent.serial, reason, "ops")
+    assert refused.reason is Reason.CONFLICT
+    assert hold.hold(ready.authority, issued.intent.serial, "ops") == before
+
+
 def test_an_unknown_serial_and_the_authoritys_own_sound_the_same(ready: Stage) -> None:
     own = [Serial(ca.certificate.serial_number) for ca in (ready.root, ready.issuer)]
     answers = {
