@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import to_thread, wrap_future
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 import structlog
@@ -69,13 +69,17 @@ class Publisher:
         """Publishes what is behind, if this is the replica that does; what was published."""
         async with self._turn:
             lease = await self._lease()
-            return [] if lease is None else await self._publish(lease, lists.behind)
+            if lease is None:
+                return []
+            async with self._renewing():
+                return await self._publish(lease, lists.behind)
 
     async def publish(self) -> list[Heading]:
         """Publishes everything anew, whoever had the lease. Raises `Refused` as `ca.authority.publish` does."""
         async with self._turn:
             lease = await wrap_future(self._authority.database.write(self._seize))
-            return await self._publish(lease, lists.everything)
+            async with self._renewing():
+                return await self._publish(lease, lists.everything)
 
     async def leave(self) -> None:
         """Gives the lease back."""
@@ -114,6 +118,22 @@ class Publisher:
             if now < held.until - LEASE / 2:
                 return held.lease
         return await wrap_future(self._authority.database.write(self._take))
+
+    @asynccontextmanager
+    async def _renewing(self) -> AsyncIterator[None]:
+        """While long lists are made: two replicas would take the lease from each other, and neither ever end one."""
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(LEASE.total_seconds() / 4)
+                with suppress(Refused):
+                    await wrap_future(self._authority.database.write(self._take))
+
+        task = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            task.cancel()
 
     def _take(self, connection: Connection) -> Lease | None:
         now = self._authority.clock()
