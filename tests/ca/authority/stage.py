@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -31,6 +32,7 @@ from ca.pki.keys import PublicKey
 from ca.policy.ceiling import Agent, AgentState, Asked, Lifetimes
 from ca.policy.scope import Scope
 from ca.proofs import token as proof
+from ca.refusals import Reason, Refused
 from ca.store import audit, certificates, crls, schema
 from ca.store.audit import Entry
 from ca.store.certificates import CertificateRecord, Intent, State
@@ -175,6 +177,12 @@ class Stage:
 
     def enrol(self, token: Thumbprint, key: Key | None = None, asked: Asked = Asked()) -> Issued:  # noqa: B008 (frozen)
         return run(enrol.enrol(self.authority, Enrolment(token, request(key or new_key()), asked)))
+
+    def refused(self, token: Thumbprint, key: Key | None = None, asked: Asked = Asked()) -> Reason:  # noqa: B008 (frozen)
+        """Why this is not certified."""
+        with pytest.raises(Refused) as caught:
+            self.enrol(token, key, asked)
+        return caught.value.reason
 
     def enrolled(self, agent: str = AGENT, task: str | None = TASK) -> Issued:
         """A certificate for an agent and a task that are there."""

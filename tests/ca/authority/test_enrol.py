@@ -9,16 +9,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import event, text
+from sqlalchemy import text
 
-from ca.authority import agents, enrol, operators, revoke, tasks, tokens
+from ca.authority import agents, enrol, revoke, tasks
 from ca.authority.enrol import Enrolment
-from ca.authority.issuance import Denied
-from ca.identifiers import AgentId, OperatorName, Serial, TaskId, TenantId, Thumbprint
+from ca.identifiers import AgentId, TaskId, Thumbprint
 from ca.pki import csr, keys
 from ca.pki.extensions import AgentTask
-from ca.pki.known_keys import KnownKeys
-from ca.pki.profile import Kind
 from ca.policy.ceiling import Asked, Principal, TaskState
 from ca.policy.scope import Scope
 from ca.proofs import token as proof
@@ -26,19 +23,11 @@ from ca.refusals import Reason, Refused
 from ca.store import audit, certificates
 from ca.store.audit import Entry
 from ca.store.filters import Filter
-from ca.store.operators import Role
 from ca.store.status import Good
 from ca.store.transaction import Database
 from tests.ca.authority.stage import AGENT, TASK, TENANT, Key, Stage, failing, new_key, request, run
-from tests.ca.pki.known import listed
 
 SPIFFE = x509.UniformResourceIdentifier("spiffe://agents.example/agent/acme/bot")
-
-
-def refusal(stage: Stage, token: Thumbprint, key: Key | None = None, asked: Asked = Asked()) -> Reason:  # noqa: B008 (frozen)
-    with pytest.raises(Refused) as caught:
-        stage.enrol(token, key, asked)
-    return caught.value.reason
 
 
 def task_of(der: bytes) -> AgentTask:
@@ -121,7 +110,7 @@ def test_what_is_asked_for_narrows(ready: Stage) -> None:
 )
 def test_asking_for_more_is_refused_and_the_token_stays(ready: Stage, asked: Asked, reason: Reason) -> None:
     token = ready.token()
-    assert refusal(ready, token, asked=asked) is reason
+    assert ready.refused(token, asked=asked) is reason
     assert ready.signer.signed == []
     assert ready.enrol(token)
 
@@ -130,7 +119,7 @@ def test_withdrawn_between_token_and_issue_is_refused(ready: Stage) -> None:
     """Case 11: the agent was suspended after the token was made."""
     token, key = ready.token(), new_key()
     agents.suspend(ready.authority, TENANT, AGENT, "ops")
-    assert refusal(ready, token, key) is Reason.AGENT_SUSPENDED
+    assert ready.refused(token, key) is Reason.AGENT_SUSPENDED
     assert ready.signer.signed == []
     assert ready.unfinished() == []
     agents.resume(ready.authority, TENANT, AGENT, "ops")
@@ -142,7 +131,7 @@ def test_a_task_that_ended_between_token_and_issue_is_refused(ready: Stage, stat
     """Case 11."""
     token = ready.token()
     tasks.end(ready.authority, TENANT, TASK, state, "ops")
-    assert refusal(ready, token) is Reason.TASK_ENDED
+    assert ready.refused(token) is Reason.TASK_ENDED
     assert ready.signer.signed == []
 
 
@@ -150,7 +139,7 @@ def test_a_task_past_its_deadline_is_refused_before_anyone_ended_it(ready: Stage
     ready.task("short", deadline=ready.clock() + timedelta(minutes=2))
     token = ready.token(task="short")
     ready.clock.forward(minutes=2)
-    assert refusal(ready, token) is Reason.TASK_ENDED
+    assert ready.refused(token) is Reason.TASK_ENDED
 
 
 def test_a_certificate_never_outlives_the_tasks_deadline(ready: Stage) -> None:
@@ -194,14 +183,14 @@ def _try(stage: Stage, token: Thumbprint, key: Key) -> Reason | bytes:
 
 def test_an_unknown_token_is_refused_and_fills_no_log(ready: Stage) -> None:
     before = len(_audit(ready))
-    assert refusal(ready, proof.hash_of(proof.mint(bytes(32)))) is Reason.TOKEN_INVALID
+    assert ready.refused(proof.hash_of(proof.mint(bytes(32)))) is Reason.TOKEN_INVALID
     assert len(_audit(ready)) == before
 
 
 def test_a_refusal_of_a_real_token_is_audited(ready: Stage) -> None:
     token = ready.token()
     agents.suspend(ready.authority, TENANT, AGENT, "ops")
-    refusal(ready, token)
+    ready.refused(token)
     [entry] = ready.audited("certificate.enrol")
     assert (entry.decision, entry.agent, entry.task) == ("refused", AGENT, TASK)
     assert entry.detail == {"reason": "agent-suspended"}
@@ -210,14 +199,14 @@ def test_a_refusal_of_a_real_token_is_audited(ready: Stage) -> None:
 def test_an_expired_token_is_refused(ready: Stage) -> None:
     token = ready.token()
     ready.clock.forward(minutes=5)
-    assert refusal(ready, token) is Reason.TOKEN_INVALID
+    assert ready.refused(token) is Reason.TOKEN_INVALID
     assert ready.signer.signed == []
 
 
 def test_a_bound_token_is_refused_to_another_key(ready: Stage) -> None:
     key = new_key()
     token = ready.token(key=keys.thumbprint(key.public_key()))
-    assert refusal(ready, token, new_key()) is Reason.TOKEN_INVALID
+    assert ready.refused(token, new_key()) is Reason.TOKEN_INVALID
     assert ready.signer.signed == []
     assert ready.enrol(token, key)
 
@@ -248,133 +237,6 @@ def test_rsa_is_policys_to_allow(ready: Stage, allowed: bool) -> None:
     assert ready.signer.signed == []
 
 
-# Keys of others: case 10.
-
-
-def test_the_key_of_another_agent_is_refused(ready: Stage) -> None:
-    key = new_key()
-    ready.enrol(ready.token(), key)
-    ready.agent("second")
-    ready.task("seconds", agent="second")
-    assert refusal(ready, ready.token("second", "seconds"), key) is Reason.KEY_REFUSED
-
-
-def test_the_key_of_another_tenants_agent_of_the_same_name_is_refused(ready: Stage) -> None:
-    key = new_key()
-    ready.enrol(ready.token(), key)
-    ready.agent(tenant="other")
-    text, _ = tokens.create(
-        ready.authority,
-        tenant=TenantId("other"),
-        agent=AGENT,
-        task=None,
-        key=None,
-        lifetime=timedelta(minutes=5),
-        actor="ops",
-    )
-    assert refusal(ready, proof.hash_of(text), key) is Reason.KEY_REFUSED
-
-
-def test_the_key_of_an_operator_is_refused(ready: Stage) -> None:
-    key = new_key()
-    run(operators.add(ready.authority, OperatorName("ops"), Role.ADMIN, request(key), "ceremony"))
-    assert refusal(ready, ready.token(), key) is Reason.KEY_REFUSED
-
-
-def test_an_agent_may_keep_its_own_key(ready: Stage) -> None:
-    key = new_key()
-    assert ready.enrol(ready.token(), key).intent.serial != ready.enrol(ready.token(), key).intent.serial
-
-
-def test_a_key_is_free_again_when_its_certificates_have_ended(ready: Stage) -> None:
-    key = new_key()
-    ready.enrol(ready.token(), key)
-    ready.clock.forward(minutes=16)
-    ready.agent("second")
-    ready.task("seconds", agent="second")
-    assert ready.enrol(ready.token("second", "seconds"), key)
-
-
-def test_a_blocked_key_is_refused_and_the_token_stays(ready: Stage) -> None:
-    token, key = ready.token(), new_key()
-    ready.block(key)
-    assert refusal(ready, token, key) is Reason.KEY_REFUSED
-    assert ready.signer.signed == []
-    assert ready.unfinished() == []
-    [entry] = ready.audited("certificate.enrol")
-    assert (entry.decision, entry.detail) == ("refused", {"reason": "key-refused"})
-    assert ready.enrol(token, new_key())
-
-
-def test_without_a_token_nobody_learns_that_a_key_is_blocked(ready: Stage) -> None:
-    key = new_key()
-    ready.block(key)
-    assert refusal(ready, proof.hash_of(proof.mint(bytes(32))), key) is Reason.TOKEN_INVALID
-
-
-def test_a_blocked_key_and_anothers_are_refused_in_the_same_words(ready: Stage) -> None:
-    blocked, anothers = new_key(), new_key()
-    ready.block(blocked)
-    ready.enrol(ready.token(), anothers)
-    ready.agent("second")
-    ready.task("seconds", agent="second")
-    said = set()
-    for key in (blocked, anothers):
-        with pytest.raises(Refused) as caught:
-            ready.enrol(ready.token("second", "seconds"), key)
-        said.add((caught.value.reason, caught.value.detail))
-    assert len(said) == 1
-
-
-@pytest.mark.parametrize("whose", ["root", "issuing", "responder", "server"])
-@pytest.mark.parametrize("ended", [False, True], ids=["live", "ended"])
-def test_the_authoritys_own_key_is_refused(ready: Stage, whose: str, ended: bool) -> None:
-    """Of every CA, of the responder and of the API, also when their certificates have ended."""
-    key = new_key()
-    kind = Kind(whose)
-    begin = ready.clock() - timedelta(days=3)
-    end = begin + timedelta(days=1 if ended else 30)
-    own = replace(
-        ready.enrolled().intent,
-        serial=Serial.assign(1, bytes(range(18))),
-        kind=kind,
-        tenant=None,
-        task=None,
-        holder="ours",
-        key=keys.thumbprint(key.public_key()),
-        not_before=begin,
-        not_after=end,
-        created_at=begin,
-    )
-    ready.database.write(lambda connection: certificates.intend(connection, [own])).result(10)
-    assert refusal(ready, ready.token(), key) is Reason.KEY_REFUSED
-
-
-def test_of_a_batch_the_blocked_keys_are_refused_and_looked_up_at_once(ready: Stage) -> None:
-    work = [(ready.token(), new_key()) for _ in range(6)]
-    for _, key in work[::2]:
-        ready.block(key)
-    said: list[str] = []
-    event.listen(ready.database._writer, "before_cursor_execute", lambda _c, _u, words, *_: said.append(words))
-    batch = [Enrolment(token, request(key), Asked()) for token, key in work]
-    now = ready.clock().replace(microsecond=0)
-    verdicts = ready.database.write(lambda one: enrol.decide(ready.authority, one, batch, now)).result(10)
-    assert [isinstance(one, Denied) for one in verdicts] == [True, False] * 3
-    assert len([words for words in said if "blocked_keys" in words]) == 1
-
-
-@pytest.mark.parametrize("known", [True, False])
-def test_a_key_that_is_publicly_known_is_refused(ready: Stage, known: bool) -> None:
-    """Case 31: whatever its kind, by the list that the operator named."""
-    key = new_key()
-    ready.authority = ready.over(ready.database, known_keys=KnownKeys(listed(*[key.public_key()] * known)))
-    if known:
-        assert refusal(ready, ready.token(), key) is Reason.KEY_REFUSED
-        assert ready.signer.signed == []
-    else:
-        assert ready.enrol(ready.token(), key)
-
-
 # Once: case 12.
 
 
@@ -396,7 +258,7 @@ def test_the_answer_can_be_had_again_after_the_token_has_expired(ready: Stage) -
 def test_the_same_token_and_another_key_get_nothing(ready: Stage) -> None:
     token = ready.token()
     ready.enrol(token)
-    assert refusal(ready, token) is Reason.TOKEN_INVALID
+    assert ready.refused(token) is Reason.TOKEN_INVALID
     assert len(ready.issued()) == 1
 
 
@@ -408,7 +270,7 @@ def test_a_certificate_that_no_longer_stands_is_not_given_again(ready: Stage, ho
         revoke.revoke_serial(ready.authority, issued.intent.serial, revoke.reason_of("superseded"), "ops")
     else:
         ready.clock.forward(minutes=16)
-    assert refusal(ready, token, key) is Reason.TOKEN_INVALID
+    assert ready.refused(token, key) is Reason.TOKEN_INVALID
     assert len(ready.issued()) == 1
 
 
@@ -465,7 +327,7 @@ def test_many_enrol_at_once_and_each_gets_its_own(ready: Stage) -> None:
 
 def test_a_fault_of_the_signer_gives_nothing_away(ready: Stage) -> None:
     ready.signer.instead = failing()
-    assert refusal(ready, ready.token()) is Reason.UNAVAILABLE
+    assert ready.refused(ready.token()) is Reason.UNAVAILABLE
     with ready.database.read() as connection:
         assert certificates.page(connection, Filter(holder=AgentId("bot")), ready.clock(), limit=9) == []
 
@@ -477,12 +339,12 @@ def test_an_issuer_about_to_end_limits_its_certificates(ready: Stage) -> None:
     assert ready.enrol(ready.token(task="late")).intent.not_after <= end
     ready.clock.now = end
     ready.task("too-late")
-    assert refusal(ready, ready.token(task="too-late")) is Reason.LIFETIME_REFUSED
+    assert ready.refused(ready.token(task="too-late")) is Reason.LIFETIME_REFUSED
 
 
 @pytest.mark.parametrize("table", ["agents", "tasks"])
 def test_a_token_for_what_is_gone_from_the_registry_opens_nothing(ready: Stage, table: str) -> None:
     token = ready.token()
     ready.database.write(lambda connection: connection.execute(text(f"DELETE FROM {table}"))).result(10)
-    assert refusal(ready, token) is Reason.TOKEN_INVALID
+    assert ready.refused(token) is Reason.TOKEN_INVALID
     assert ready.signer.signed == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
@@ -11,6 +12,7 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 
+from ca import assembly
 from ca.authority import publish, publisher, tasks
 from ca.authority.publisher import LEASE, NAME, Publisher
 from ca.policy.ceiling import TaskState
@@ -268,6 +270,34 @@ def test_a_list_of_one_fenced_out_while_it_signed_is_not_put(ready: Stage, ours:
     assert caught.value.reason is Reason.CONFLICT
     assert lease[0].fence == 2
     assert numbers(ready) == before
+
+
+def test_a_list_that_takes_longer_than_a_lease_is_published_all_the_same(
+    ready: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found once: with a million entries two replicas took the lease from each other for ever."""
+    monkeypatch.setattr(publisher, "LEASE", timedelta(seconds=2))
+    database = Database(ready.url)
+    clock = {"clock": assembly.clock}
+    ours, theirs = Publisher(ready.over(ready.database, **clock), "ours"), Publisher(ready.over(database, **clock), "b")
+
+    def slow(key: object, messages: object) -> Future[list[bytes]]:
+        ready.signer.instead = None
+        done: Future[list[bytes]] = Future()
+        signed = ready.signer.sign(key, messages)  # type: ignore[arg-type]
+        threading.Timer(3.0, lambda: done.set_result(signed.result())).start()
+        return done
+
+    async def both() -> None:
+        ready.signer.instead = slow  # type: ignore[assignment]
+        first = asyncio.create_task(ours.keep())
+        while not first.done():
+            await asyncio.sleep(0.05)
+            assert numbers(ready) or await theirs.keep() == []
+        assert names(await first) == ALL
+
+    run(both())
+    database.close()
 
 
 def test_in_one_process_one_publishes_after_the_other(ready: Stage, ours: Publisher) -> None:
