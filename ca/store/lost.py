@@ -88,16 +88,18 @@ class _Released:
     """Releases of holds."""
 
     def missing(self, connection: Connection, rows: Sequence[Row], _now: datetime) -> list[Row]:
-        """Those of which there is neither a word nor a later revocation."""
+        """Those that the database does not know of."""
         return [row for row in rows if not _exists(connection, releases, row)]
 
     def put(self, connection: Connection, row: Row) -> bool:
-        """Whether the hold was still there."""
+        """Whether the hold was still there; one that began later is not taken for it."""
+        if not _exists(connection, revoked, row):
+            return False
         act = revocations.begin(connection, row["issuer"], row["released_at"], x509.ReasonFlags.remove_from_crl)
         return revocations.release(connection, act, Serial.from_octets(row["serial"]))
 
 
-# In the order in which they are stored again: a signature needs its intent, a release its hold.
+# In the order in which they are stored again: a signature needs its intent.
 _WAYS: dict[str, _Way] = {
     "spend": _Plain(enrollment_tokens, ("sha256",), enrollment_tokens.c.spent_on),
     "intend": _Plain(certificates, ("issuer", "serial")),
@@ -109,6 +111,8 @@ _WAYS: dict[str, _Way] = {
     "end": _Plain(tasks, ("tenant", "id"), tasks.c.ended_at),
 }
 
+_TURNS = {what: turn for turn, what in enumerate(_WAYS)} | {"release": list(_WAYS).index("revoke")}
+
 
 def missing(connection: Connection, notes: Sequence[Note], now: datetime) -> list[Note]:
     """Those of which the database knows nothing."""
@@ -117,13 +121,23 @@ def missing(connection: Connection, notes: Sequence[Note], now: datetime) -> lis
 
 def put_back(connection: Connection, notes: Sequence[Note], now: datetime) -> int:
     """Stores what is missing again, each with its audit entries; how many notes that were."""
-    put = [(what, row) for what, way in _WAYS.items() for row in _of(notes, what) if way.put(connection, row)]
+    put = [(what, row) for what, row in sorted(notes, key=_turn) if _WAYS[what].put(connection, row)]
     audit.append(connection, *[entry for what, row in put for entry in _entries(what, row, now)])
     return len(put)
 
 
 def _of(notes: Iterable[Note], what: str) -> list[Row]:
     return [row for each, row in notes if each == what]
+
+
+def _turn(note: Note) -> tuple[int, float, int]:
+    """Revocations, holds and releases in the order of their moments: what was released may be held again."""
+    what, row = note
+    if what == "release":
+        # In one second it comes before the next hold, and after its own.
+        is_of_before = row["revoked_at"] < row["released_at"].replace(microsecond=0)
+        return _TURNS[what], row["released_at"].timestamp(), 0 if is_of_before else 2
+    return _TURNS[what], row["revoked_at"].timestamp() if what == "revoke" else 0, 1
 
 
 def _serials(row: Row) -> list[bytes]:
@@ -134,10 +148,10 @@ def _serials(row: Row) -> list[bytes]:
 def _lacking(connection: Connection, row: Row) -> list[bytes]:
     """The serials of an act that the database does not have as this act left them, or as a later one did."""
     serials = _serials(row)
-    standing: ColumnElement[bool] = revoked.c.serial.in_(serials)
-    if row["reason"] != HOLD:
-        standing &= revoked.c.reason != HOLD
-    query = select(revoked.c.serial).where(revoked.c.issuer == row["issuer"], standing)
+    standing: ColumnElement[bool] = revoked.c.reason != HOLD
+    if row["reason"] == HOLD:
+        standing |= revoked.c.revoked_at >= row["revoked_at"]
+    query = select(revoked.c.serial).where(revoked.c.issuer == row["issuer"], revoked.c.serial.in_(serials), standing)
     there = {bytes(found.serial) for found in connection.execute(query)}
     if row["reason"] == HOLD:
         gone = select(releases.c.serial).where(
