@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from cryptography import x509
-from sqlalchemy import Column, ColumnElement, Connection, Table, select, tuple_, update
+from sqlalchemy import Column, ColumnElement, Connection, Table, and_, select, tuple_, update
 from sqlalchemy.dialects import postgresql
 
 from ca.identifiers import Serial
+from ca.pki import crl
 from ca.pki.crl import SERIAL_OCTETS
 from ca.store import audit, revocations
 from ca.store.audit import Entry
 from ca.store.filters import HOLD
 from ca.store.notes import Note, Row
+from ca.store.revocations import PACKED_ROW, Act
 from ca.store.tables import blocked_keys, certificates, enrollment_tokens, idempotency_keys, releases, tasks
 from ca.store.tables import revocations as revoked
 
@@ -70,17 +72,26 @@ class _Plain:
 
 
 class _Revoked:
-    """Revocations and holds: of each act the serials, one after another. A hold may have been released since."""
+    """Revocations and holds: of each act the rows, packed. A hold may have been released since.
+
+    They stand without their certificates, which another host's journal may be yet to put back.
+    """
 
     def missing(self, connection: Connection, rows: Sequence[Row], _now: datetime) -> list[Row]:
-        """Of each act the serials that are not revoked, or only held where they were revoked for good."""
-        lacking = [{**row, "serials": b"".join(_lacking(connection, row))} for row in rows]
-        return [row for row in lacking if row["serials"]]
+        """Of each act those that are not revoked, or only held where they were revoked for good."""
+        lacking = [{**row, "rows": b"".join(_lacking(connection, row))} for row in rows]
+        return [row for row in lacking if row["rows"]]
 
     def put(self, connection: Connection, row: Row) -> bool:
         """Revoked again, from the same moment, with a revision of today: who makes lists sees it."""
         act = revocations.begin(connection, row["issuer"], row["revoked_at"], x509.ReasonFlags(row["reason"]))
-        revocations.revoke(connection, act, certificates.c.serial.in_(_serials(row)))
+        query = postgresql.insert(revoked).values([_revoked(act, packed) for packed in _packed(row)])
+        changed = {name: query.excluded[name] for name in ("revoked_at", "reason", "revision", "entry")}
+        for_good = and_(revoked.c.reason == HOLD, query.excluded.reason != HOLD)
+        query = query.on_conflict_do_update(
+            index_elements=[revoked.c.issuer, revoked.c.serial], set_=changed, where=for_good
+        )
+        connection.execute(query)
         return revocations.count(connection, act) > 0
 
 
@@ -140,27 +151,42 @@ def _turn(note: Note) -> tuple[int, float, int]:
     return _TURNS[what], row["revoked_at"].timestamp() if what == "revoke" else 0, 1
 
 
-def _serials(row: Row) -> list[bytes]:
-    packed = row["serials"]
-    return [packed[start : start + SERIAL_OCTETS] for start in range(0, len(packed), SERIAL_OCTETS)]
+def _packed(row: Row) -> list[bytes]:
+    if "rows" not in row:  # of the version before this one, which noted each by itself
+        return [PACKED_ROW.pack(row["serial"], row["crl_shard"], int(row["expires_at"].timestamp()))]
+    return [row["rows"][start : start + PACKED_ROW.size] for start in range(0, len(row["rows"]), PACKED_ROW.size)]
+
+
+def _revoked(act: Act, packed: bytes) -> dict[str, Any]:
+    serial, shard, end = PACKED_ROW.unpack(packed)
+    return {
+        "issuer": act.issuer,
+        "serial": serial,
+        "crl_shard": shard,
+        "revoked_at": act.at,
+        "reason": act.reason.value,
+        "expires_at": datetime.fromtimestamp(end, UTC),
+        "revision": act.revision,
+        "entry": crl.entry(Serial.from_octets(serial), act.at, act.reason),
+    }
 
 
 def _lacking(connection: Connection, row: Row) -> list[bytes]:
-    """The serials of an act that the database does not have as this act left them, or as a later one did."""
-    serials = _serials(row)
+    """The rows of an act that the database does not have as this act left them, or as a later one did."""
+    rows = {packed[:SERIAL_OCTETS]: packed for packed in _packed(row)}
     standing: ColumnElement[bool] = revoked.c.reason != HOLD
     if row["reason"] == HOLD:
         standing |= revoked.c.revoked_at >= row["revoked_at"]
-    query = select(revoked.c.serial).where(revoked.c.issuer == row["issuer"], revoked.c.serial.in_(serials), standing)
+    query = select(revoked.c.serial).where(revoked.c.issuer == row["issuer"], revoked.c.serial.in_(rows), standing)
     there = {bytes(found.serial) for found in connection.execute(query)}
     if row["reason"] == HOLD:
         gone = select(releases.c.serial).where(
             releases.c.issuer == row["issuer"],
-            releases.c.serial.in_(serials),
+            releases.c.serial.in_(rows),
             releases.c.revoked_at == row["revoked_at"],
         )
         there |= {bytes(found.serial) for found in connection.execute(gone)}
-    return [serial for serial in serials if serial not in there]
+    return [packed for serial, packed in rows.items() if serial not in there]
 
 
 def _exists(connection: Connection, table: Table, row: Row) -> bool:
@@ -173,7 +199,9 @@ def _exists(connection: Connection, table: Table, row: Row) -> bool:
 
 def _entries(what: str, row: Row, now: datetime) -> Iterable[Entry]:
     """One for each row; for a revocation of many, one for each certificate."""
-    serials = _serials(row) if what == "revoke" else [row.get("serial") or row.get("spent_on")]
+    serials = [row.get("serial") or row.get("spent_on")]
+    if what == "revoke":
+        serials = [packed[:SERIAL_OCTETS] for packed in _packed(row)]
     for serial in serials:
         yield Entry(
             at=now,

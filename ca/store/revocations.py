@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from struct import Struct
 from typing import Any
 
 from cryptography import x509
@@ -38,7 +39,10 @@ CHANNEL = "remit_revision"
 """Of PostgreSQL's NOTIFY: that something which the status service says has changed. The commit sends it."""
 
 _PACKED = 5000
-"""Serials in one note of the journal."""
+"""Rows in one note of the journal."""
+
+PACKED_ROW = Struct(">19sHQ")
+"""What a note says of each: the serial, the shard, and the certificate's end in seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,16 +179,19 @@ def _entry(act: Act, serial: ColumnElement[bytes]) -> ColumnElement[bytes]:
 
 
 def _note(connection: Connection, act: Act) -> None:
-    """For the journal, which only PostgreSQL needs: the serials of the act, packed."""
+    """For the journal, which only PostgreSQL needs: the rows of the act, packed, with all that makes them again."""
     if connection.dialect.name != "postgresql":
         return
-    found = [bytes(row.serial) for row in connection.execute(select(revocations.c.serial).where(done_by(act)))]
+    query = select(revocations.c.serial, revocations.c.crl_shard, revocations.c.expires_at).where(done_by(act))
+    found = [
+        PACKED_ROW.pack(row.serial, row.crl_shard, int(row.expires_at.timestamp())) for row in connection.execute(query)
+    ]
     rows = [
         {
             "issuer": act.issuer,
             "revoked_at": act.at,
             "reason": act.reason.value,
-            "serials": b"".join(found[start : start + _PACKED]),
+            "rows": b"".join(found[start : start + _PACKED]),
         }
         for start in range(0, len(found), _PACKED)
     ]

@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select
 
 from ca.pki import crl
-from ca.store import audit, crls, issuers, revocations
+from ca.store import audit, crls, issuers, journal, lost, revocations
 from ca.store.certificates import Intent
 from ca.store.journal import Journal
+from ca.store.notes import Note
+from ca.store.revocations import PACKED_ROW
 from ca.store.tables import audit as audit_table
 from ca.store.tables import certificates, releases, revisions
 from ca.store.tables import revocations as table
@@ -104,19 +106,65 @@ def restored(database: Database) -> list[tuple[str | None, str]]:
         return [(one.serial, one.detail["what"]) for one in audit.everything(connection)]
 
 
-def test_the_serials_of_an_act_are_packed(database: Database, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rows_of_an_act_are_packed(database: Database, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(revocations, "_PACKED", 3)
-    many = [intent(number) for number in range(7)]
+    many = [intent(number, crl_shard=number) for number in range(7)]
     issue(database, *many)
     revoke(database, *many)
     [file] = directory.glob("*/*.jsonl")
     notes = [row for what, row in map(json.loads, file.read_text().splitlines()) if what == "revoke"]
-    packed = [b64decode(row["serials"]["b"]) for row in notes]
-    assert [len(one) for one in packed] == [57, 57, 19]
-    assert crl.names(
-        b"".join(crl.entry(one.serial, NOW, x509.ReasonFlags.superseded) for one in many), b"".join(packed)
-    )
+    packed = [b64decode(row["rows"]["b"]) for row in notes]
+    assert [len(one) // PACKED_ROW.size for one in packed] == [3, 3, 1]
+    end = int(many[0].not_after.timestamp())
+    found = set(PACKED_ROW.iter_unpack(b"".join(packed)))
+    assert found == {(one.serial.octets, one.crl_shard, end) for one in many}
     assert {(row["issuer"], row["reason"]) for row in notes} == {(ISSUER, "superseded")}
+
+
+def test_what_is_revoked_again_needs_no_certificate(database: Database, directory: Path) -> None:
+    """That may come back later, from another host's journal: it must not be good then."""
+    one, other = intent(1, crl_shard=7), intent(2)
+    issue(database, one, other)
+    hold(database, other)
+    revoke(database, one, other, at=LATER)
+    before = snapshot(database)
+    lose(database, {one: before[one] if one is revisions else [] for one in ALL})
+    database.write(lambda connection: connection.execute(delete(certificates))).result(10)
+    with database.read() as connection:
+        rows = lost.missing(connection, notes_of(directory, "revoke"), NOW)
+    database.write(lambda connection: lost.put_back(connection, rows, NOW)).result(10)
+    assert standing(database) == {**told(one, LATER, "superseded"), **told(other, LATER, "superseded")}
+    with database.read() as connection:
+        found = connection.execute(select(table.c.crl_shard, table.c.expires_at).order_by(table.c.serial)).all()
+    assert [tuple(row) for row in found] == [(7, one.not_after), (1, other.not_after)]
+
+
+def test_notes_of_the_version_before_are_read(database: Database) -> None:
+    """It noted each revocation by itself, in files that outlive the upgrade."""
+    row = {
+        "issuer": ISSUER,
+        "serial": intent(1).serial.octets,
+        "crl_shard": 3,
+        "revoked_at": NOW,
+        "reason": "keyCompromise",
+        "expires_at": LAST,
+    }
+    with database.read() as connection:
+        rows = lost.missing(connection, [("revoke", row)], NOW)
+    assert database.write(lambda connection: lost.put_back(connection, rows, NOW)).result(10) == 1
+    assert standing(database) == told(intent(1), NOW, "keyCompromise")
+    assert restored(database) == [(str(intent(1).serial), "revoke")]
+    with database.read() as connection:
+        assert lost.missing(connection, [("revoke", row)], NOW) == []
+
+
+def notes_of(directory: Path, what: str) -> list[Note]:
+    return [
+        one
+        for file in sorted(directory.glob("*/*.jsonl"))
+        for line in file.read_bytes().splitlines()
+        if (one := journal._read(file, line)) is not None and one[0] == what
+    ]
 
 
 def test_each_that_was_revoked_is_revoked_again_from_the_same_moment(database: Database, directory: Path) -> None:
@@ -187,21 +235,21 @@ def test_a_lost_hold_comes_back(database: Database, directory: Path) -> None:
     assert release(database, intent(1), LATER)
 
 
-@pytest.mark.parametrize("lost", ["both", "the release"])
-def test_a_lost_hold_whose_release_was_lost_too_ends_released(database: Database, directory: Path, lost: str) -> None:
+@pytest.mark.parametrize("gone", ["both", "the release"])
+def test_a_lost_hold_whose_release_was_lost_too_ends_released(database: Database, directory: Path, gone: str) -> None:
     issue(database, intent(1))
     before = snapshot(database)
     hold(database, intent(1))
     held = snapshot(database)
     release(database, intent(1), LATER)
     after = snapshot(database)
-    lose(database, before if lost == "both" else held)
+    lose(database, before if gone == "both" else held)
     restart(database, directory)
     assert standing(database) == {}
     [row], [there] = after[releases], snapshot(database)[releases]
     same = ("serial", "revoked_at", "released_at", "entry", "crl_shard", "expires_at")
     assert [row[name] for name in same] == [there[name] for name in same]
-    whats = ["revoke", "release"] if lost == "both" else ["release"]
+    whats = ["revoke", "release"] if gone == "both" else ["release"]
     assert restored(database) == [(str(intent(1).serial), what) for what in whats]
 
 
