@@ -57,6 +57,9 @@ class Act:
 
 def begin(connection: Connection, issuer: str, at: datetime, reason: x509.ReasonFlags) -> Act:
     """An act with a new revision; others who revoke wait for this transaction's end."""
+    if connection.dialect.name == "postgresql":
+        # Before the revision, as who blocks keys has it: an enrolment of this transaction needs it later.
+        connection.execute(text("LOCK TABLE blocked_keys IN ACCESS SHARE MODE"))
     query = update(revisions).where(revisions.c.issuer == issuer).values(revision=revisions.c.revision + 1)
     revision = connection.execute(query.returning(revisions.c.revision)).scalar_one()
     notify(connection)

@@ -141,3 +141,29 @@ def test_nothing_is_certified_for_a_key_while_it_is_being_blocked(replicas: tupl
     assert blocked.result(10) == 1
     with replicas[0].read() as connection:
         assert blocked_keys.refused(connection, [KEY]) == {KEY}
+
+
+def test_who_blocks_keys_and_who_revokes_and_enrols_wait_for_each_other_in_turn(
+    replicas: tuple[Database, Database],
+) -> None:
+    """A batch that has the revision and needs the look-up, against one that has the keys and needs the revision."""
+    still, proceed = threading.Event(), threading.Event()
+
+    def block(connection: Connection) -> int:
+        blocked_keys.keep_still(connection)
+        still.set()
+        assert proceed.wait(10)
+        return revocations.begin(connection, ISSUER, NOW, COMPROMISED).revision
+
+    def revoke(connection: Connection) -> int:
+        return revocations.begin(connection, ISSUER, NOW, x509.ReasonFlags.superseded).revision
+
+    blocked = replicas[0].write(block)
+    assert still.wait(10)
+    revoked, enrolled = replicas[1].write_together(
+        [revoke, lambda connection: len(blocked_keys.refused(connection, [KEY]))]
+    )
+    # However long it is given, it cannot end before the first does.
+    assert wait([revoked], timeout=0.5).not_done
+    proceed.set()
+    assert [one.result(10) for one in (blocked, revoked, enrolled)] == [2, 3, 0]
