@@ -7,17 +7,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
-from cryptography import x509
 
 from ca.authority.authority import Authority
-from ca.pki import crl
+from ca.pki import crl, signed
 from ca.pki.certificate import Issuer
 from ca.pki.crl import Scope
 from ca.pki.crl_lint import Wanted, lint_crl
 from ca.pki.lint import Linted
 from ca.refusals import Reason, Refused
 from ca.store import crls, revocations
-from ca.store.crls import DELTA, FULL, Base, Heading, PublishedCrl
+from ca.store.crls import DELTA, FULL, Base, Heading
 from ca.store.transaction import Connection
 
 GRACE = timedelta(hours=1)
@@ -46,7 +45,7 @@ class _View:
 
     connection: Connection
     issuer: Issuer
-    previous: PublishedCrl | None
+    previous: Heading | None
     left_before: datetime
 
 
@@ -77,7 +76,7 @@ def drafts(authority: Authority, issuer: Issuer, taken: int, list_number: int, r
     All that changed up to `revision` is in it. Raises `Refused(LINT_FAILED)` when it is not what it must be.
     """
     with authority.database.read() as connection:
-        previous = crls.find(connection, issuer.id, list_number)
+        previous = crls.heading(connection, issuer.id, list_number)
         # A clock that went back must not make a list older than the one before it.
         now = authority.clock().replace(microsecond=0)
         this_update = now if previous is None else max(now, previous.this_update)
@@ -111,14 +110,18 @@ def _whole(view: _View, heading: Heading, scope: Scope) -> Draft:
     expected = sum(counted.values()) if heading.shard == FULL else counted.get(heading.shard, 0)
     if count != expected or not all(crl.names(run.der, run.serials) for run in runs):
         raise _unfit(heading, "its entries are not those of the rows that it must list")
+    entries = [run.der for run in runs]
+    # Of a million entries each copy that is let go counts.
+    del runs
     if view.previous is not None and max(count, view.previous.entries) <= COMPARED:
-        _compare(view, heading, [run.der for run in runs], view.previous)
-    return _draft(view, [run.der for run in runs], replace(heading, entries=count), scope)
+        _compare(view, heading, entries)
+    return _draft(view, entries, replace(heading, entries=count), scope)
 
 
-def _compare(view: _View, heading: Heading, entries: Sequence[bytes], previous: PublishedCrl) -> None:
+def _compare(view: _View, heading: Heading, entries: Sequence[bytes]) -> None:
     """RFC 5280 3.3: an entry leaves once its certificate expired and one list more had it, or its hold was released."""
-    last = crl.parts(x509.load_der_x509_crl(previous.der).tbs_certlist_bytes).entries
+    previous = crls.find(view.connection, heading.issuer, heading.shard)
+    last = crl.parts(signed.tbs_of(previous.der)).entries if previous else None
     vanished = crl.serials(last).difference(*map(crl.serials, entries))
     lost = crls.without_reason(view.connection, heading.issuer, vanished, view.left_before)
     if lost:
@@ -132,7 +135,7 @@ def _delta(view: _View, heading: Heading) -> list[Draft]:
     """
     if view.previous is None:
         return []
-    last = crls.find(view.connection, heading.issuer, DELTA)
+    last = crls.heading(view.connection, heading.issuer, DELTA)
     nearest = Base(view.previous.number, view.previous.this_update, view.previous.revision)
     for base in (last.base if last else None, nearest):
         if base is None or heading.this_update >= base.this_update + (heading.next_update - heading.this_update) / 2:

@@ -16,8 +16,6 @@ from asyncio import to_thread, wrap_future
 from collections.abc import Collection, Sequence
 from functools import partial
 
-from cryptography import x509
-
 from ca.authority import lists
 from ca.authority.authority import Authority
 from ca.authority.lists import Draft
@@ -62,6 +60,8 @@ async def _publish(
     messages = [draft.linted.to_be_signed.tbs for draft in drafts]
     signatures = await wrap_future(authority.signer.sign(issuer.public_key, messages))
     made = await to_thread(_sealed, authority, issuer, drafts, signatures)
+    # Of a million entries each copy that is let go counts.
+    del drafts, messages
     return await wrap_future(authority.database.write(partial(_put, lease, made)))
 
 
@@ -87,7 +87,7 @@ def _sealed(
 
 def _published(draft: Draft, der: bytes) -> PublishedCrl:
     """As everybody will read it: the bytes that were linted, and no others. Raises `ValueError`."""
-    if x509.load_der_x509_crl(der).tbs_certlist_bytes != draft.linted.to_be_signed.tbs:
+    if signed.tbs_of(der) != draft.linted.to_be_signed.tbs:
         raise ValueError("another list than the one that was drafted")
     one = draft.heading
     times = (one.this_update, one.next_update)

@@ -129,7 +129,7 @@ def revoke_within(connection: Connection, wanted: Filter, order: Order) -> Revok
 
 def count(connection: Connection, wanted: Filter, now: datetime) -> int:
     """How many certificates a filter would revoke, without those that share their keys."""
-    revocable = filters.revocable(now, holds=True)
+    revocable = filters.revocable(now)
     return certificates.count(connection, filters.narrowed(wanted, now) & revocable)
 
 
@@ -163,7 +163,7 @@ def _prepare(connection: Connection, order: Order) -> None:
 
 def _planned(connection: Connection, wanted: Filter, order: Order) -> Revoked:
     named = filters.narrowed(wanted, order.now)
-    revocable = filters.revocable(order.now, holds=True)
+    revocable = filters.revocable(order.now)
     keys = [wanted.key] if wanted.key and order.blocks else []
     everything = filters.with_sharing(named, keys, order.now) if order.blocks else named & revocable
     shown = certificates.some(connection, everything, SHOWN)
@@ -181,10 +181,10 @@ def _carry_out(connection: Connection, wanted: Filter, keys: Sequence[Thumbprint
     if _is_done(connection, named, keys, order):
         return Revoked(0, [], _block(connection, keys, order), dry_run=False)
     act = revocations.begin(connection, order.issuer, order.now, order.reason)
-    revocations.revoke(connection, act, named)
     if order.blocks:
-        revocations.revoke(connection, act, filters.of_keys(keys))
-        revocations.revoke_sharing(connection, act)
+        revocations.revoke_compromised(connection, act, named, keys)
+    else:
+        revocations.revoke(connection, act, named)
     done = revocations.done_by(act)
     audit.append_for_each(connection, _entry("certificate.revoke", order, {"reason": order.reason.value}), done)
     if order.blocks:
@@ -197,7 +197,7 @@ def _carry_out(connection: Connection, wanted: Filter, keys: Sequence[Thumbprint
 
 def _is_done(connection: Connection, named: Any, keys: Sequence[Thumbprint], order: Order) -> bool:
     """Whether nothing of it is left to be revoked: said twice, a revocation begins no new lists."""
-    revocable = filters.revocable(order.now, holds=True)
+    revocable = filters.revocable(order.now)
     return not any(
         certificates.some(connection, condition & revocable, 1) for condition in (named, filters.of_keys(keys))
     )

@@ -163,22 +163,35 @@ def _with_entries(tbs: bytes, joined: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A TBSCertList taken apart; `entries` are the octets inside revokedCertificates, None where there are none."""
+    """A TBSCertList taken apart; `entries` are the octets inside revokedCertificates, None where there are none.
+
+    `bare` is the same list without them.
+    """
 
     version: int
     algorithm: asn1.TLV
     issuer: asn1.TLV
     entries: bytes | None
+    bare: bytes
 
 
 def parts(tbs: bytes) -> Parts:
     """Reads what `to_be_signed` made. Raises `ValueError`."""
     try:
         bare = asn1.decode_der(_TbsCertListWithoutEntries, tbs)
-        return Parts(bare.version, bare.algorithm, bare.issuer, None)
+        return Parts(bare.version, bare.algorithm, bare.issuer, None, tbs)
     except ValueError:
         whole = asn1.decode_der(_TbsCertList, tbs)
-        return Parts(whole.version, whole.algorithm, whole.issuer, _contents(asn1.encode_der(whole.entries)))
+    bare = _TbsCertListWithoutEntries(
+        version=whole.version,
+        algorithm=whole.algorithm,
+        issuer=whole.issuer,
+        this_update=whole.this_update,
+        next_update=whole.next_update,
+        extensions=whole.extensions,
+    )
+    entries = _contents(asn1.encode_der(whole.entries))
+    return Parts(whole.version, whole.algorithm, whole.issuer, entries, asn1.encode_der(bare))
 
 
 def names(der: bytes, serials: bytes) -> bool:

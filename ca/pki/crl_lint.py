@@ -54,8 +54,10 @@ class _Case:
     """What a rule looks at: the bytes, read anew, and what they should say."""
 
     def __init__(self, to_be_signed: ToBeSigned, wanted: Wanted) -> None:
-        self.crl = x509.load_der_x509_crl(assemble(to_be_signed, _PLACEHOLDER))
         self.raw = crl.parts(to_be_signed.tbs)
+        # A million entries are one rule's; everything else is read from the list without them.
+        bare = ToBeSigned(self.raw.bare, to_be_signed.algorithm)
+        self.crl = x509.load_der_x509_crl(assemble(bare, _PLACEHOLDER))
         self.algorithm = to_be_signed.algorithm
         self.wanted = wanted
         self.found: dict[type[Any], x509.Extension[Any]] = {type(one.value): one for one in self.crl.extensions}

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from ca.pki.keys import InvalidSignature, PublicKey, hash_for, verify
 
-__all__ = ["InvalidSignature", "ToBeSigned", "assemble", "draft", "recording_key", "seal"]
+__all__ = ["InvalidSignature", "ToBeSigned", "assemble", "draft", "recording_key", "seal", "tbs_of"]
 
 Builder = x509.CertificateBuilder | x509.CertificateRevocationListBuilder
 
@@ -146,6 +146,11 @@ def seal(to_be_signed: ToBeSigned, signature: bytes, public_key: PublicKey) -> b
     """
     verify(public_key, signature, to_be_signed.tbs)
     return assemble(to_be_signed, signature)
+
+
+def tbs_of(der: bytes) -> bytes:
+    """What was signed of a finished certificate or CRL, however long, without reading on. Raises `ValueError`."""
+    return asn1.encode_der(asn1.decode_der(_Signed, der).tbs)
 
 
 def assemble(to_be_signed: ToBeSigned, signature: bytes) -> bytes:

@@ -168,7 +168,8 @@ def put(connection: Connection, crl: PublishedCrl) -> bool:
     query = dialect.insert(crls).values(issuer=crl.issuer, shard=crl.shard, **values)
     query = query.on_conflict_do_update(
         index_elements=[crls.c.issuer, crls.c.shard],
-        set_=values,
+        # Named again, not sent again: it may have fifty million octets.
+        set_={name: query.excluded[name] for name in values},
         where=(crls.c.number < crl.number) & (crls.c.this_update <= crl.this_update),
     )
     acts.notify(connection)
@@ -185,6 +186,11 @@ def find(connection: Connection, issuer: str, shard: int) -> PublishedCrl | None
     """The CRL in force, or None before the first."""
     row = connection.execute(select(crls).where(crls.c.issuer == issuer, crls.c.shard == shard)).one_or_none()
     return None if row is None else PublishedCrl(**_heading(row), der=bytes(row.der))
+
+
+def heading(connection: Connection, issuer: str, shard: int) -> Heading | None:
+    """What is known of the CRL in force, or None before the first."""
+    return next((one for one in headings(connection, issuer) if one.shard == shard), None)
 
 
 def headings(connection: Connection, issuer: str | None = None) -> list[Heading]:

@@ -70,21 +70,19 @@ def _states(now: datetime) -> dict[str, ColumnElement[bool]]:
     }
 
 
-def revocable(now: datetime, *, holds: bool) -> ColumnElement[bool]:
-    """What can be revoked: not expired, not revoked yet (or held, where `holds` says so), not a CA's own."""
-    untouched: ColumnElement[bool] = revocations.c.serial.is_(None)
-    if holds:
-        untouched = or_(untouched, revocations.c.reason == HOLD)
+def revocable(now: datetime) -> ColumnElement[bool]:
+    """What can be revoked for good: not expired, not revoked yet or only held, not a CA's own."""
+    untouched = or_(revocations.c.serial.is_(None), revocations.c.reason == HOLD)
     return and_(certificates.c.not_after >= now, untouched, END_ENTITIES)
 
 
 def with_sharing(wanted: ColumnElement[bool], keys: Collection[Thumbprint], now: datetime) -> ColumnElement[bool]:
     """What can be revoked of `wanted`, and for its keys or for these: a compromise is said of a key."""
     theirs = select(certificates.c.key_sha256).outerjoin(revocations, JOINED)
-    theirs = theirs.where(wanted, revocable(now, holds=True)).correlate(None)
+    theirs = theirs.where(wanted, revocable(now)).correlate(None)
     return and_(
         or_(wanted, certificates.c.key_sha256.in_(theirs), of_keys(keys)),
-        revocable(now, holds=True),
+        revocable(now),
     )
 
 

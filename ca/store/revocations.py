@@ -8,6 +8,7 @@ who reads a revision reads everything up to it.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from struct import Struct
@@ -29,7 +30,7 @@ from sqlalchemy import (
     update,
 )
 
-from ca.identifiers import Serial
+from ca.identifiers import Serial, Thumbprint
 from ca.pki import crl
 from ca.store import filters, notes
 from ca.store.filters import HOLD, JOINED
@@ -82,12 +83,18 @@ def revoke(connection: Connection, act: Act, wanted: ColumnElement[bool]) -> Non
 
     What is held is revoked from now; what was revoked keeps its first date and reason.
     """
-    targets = and_(
-        certificates.c.issuer == act.issuer, certificates.c.not_after >= act.at, filters.END_ENTITIES, wanted
-    )
-    if act.reason is not x509.ReasonFlags.certificate_hold:
-        _end_holds(connection, act, targets)
-    _insert(connection, act, targets)
+    _revoke(connection, act, wanted)
+    _note(connection, act)
+
+
+def revoke_compromised(
+    connection: Connection, act: Act, wanted: ColumnElement[bool], keys: Collection[Thumbprint]
+) -> None:
+    """Revokes as `revoke` does, and whatever else is live for these keys and for the keys of what was revoked."""
+    _revoke(connection, act, wanted)
+    _revoke(connection, act, filters.of_keys(keys))
+    sharing = select(certificates.c.key_sha256).join(revocations, JOINED).where(done_by(act)).correlate(None)
+    _revoke(connection, act, certificates.c.key_sha256.in_(sharing))
     _note(connection, act)
 
 
@@ -95,12 +102,6 @@ def revoke_authority(connection: Connection, act: Act, serial: Serial) -> None:
     """Revokes a CA's own certificate: the act is its issuer's, and no filter ever names it."""
     _insert(connection, act, and_(certificates.c.issuer == act.issuer, certificates.c.serial == serial.octets))
     _note(connection, act)
-
-
-def revoke_sharing(connection: Connection, act: Act) -> None:
-    """Revokes what else is live for the keys of what this act revoked."""
-    keys = select(certificates.c.key_sha256).join(revocations, JOINED).where(done_by(act)).correlate(None)
-    revoke(connection, act, certificates.c.key_sha256.in_(keys))
 
 
 def done_by(act: Act) -> ColumnElement[bool]:
@@ -142,6 +143,14 @@ def was_held_at(connection: Connection, issuer: str, serial: Serial, at: datetim
     """Whether a hold of this certificate began in this second and was released: nobody could tell another one apart."""
     query = select(releases.c.serial).where(releases.c.issuer == issuer, releases.c.serial == serial.octets)
     return connection.execute(query.where(releases.c.revoked_at == at)).first() is not None
+
+
+def _revoke(connection: Connection, act: Act, wanted: ColumnElement[bool]) -> None:
+    unexpired = and_(certificates.c.issuer == act.issuer, certificates.c.not_after >= act.at)
+    targets = and_(unexpired, filters.END_ENTITIES, wanted)
+    if act.reason is not x509.ReasonFlags.certificate_hold:
+        _end_holds(connection, act, targets)
+    _insert(connection, act, targets)
 
 
 def _end_holds(connection: Connection, act: Act, targets: ColumnElement[bool]) -> None:

@@ -216,9 +216,7 @@ def test_the_database_and_the_model_agree(
     of_filter = [row for row in rows if matches(rows, row, wanted)]
     assert named(database, narrow) == numbers(of_filter)
     fresh = [row for row in of_filter if row.revocable]
-    assert named(database, narrow & filters.revocable(NOW, holds=True)) == numbers(fresh)
-    unheld = [row for row in fresh if row.done is None]
-    assert named(database, narrow & filters.revocable(NOW, holds=False)) == numbers(unheld)
+    assert named(database, narrow & filters.revocable(NOW)) == numbers(fresh)
     theirs = {row.intent.key for row in fresh} | keys
     shared = [row for row in rows if row.revocable and (row in of_filter or row.intent.key in theirs)]
     assert named(database, filters.with_sharing(narrow, keys, NOW)) == numbers(shared)

@@ -243,8 +243,8 @@ def test_whatever_shares_a_key_with_what_an_act_revoked_is_of_it(database: Datab
 
     def act(connection: Connection) -> int:
         begun = revocations.begin(connection, ISSUER, LATER, COMPROMISED)
-        revocations.revoke(connection, begun, filters.narrowed(Filter(serial=named.serial), LATER))
-        revocations.revoke_sharing(connection, begun)
+        wanted = filters.narrowed(Filter(serial=named.serial), LATER)
+        revocations.revoke_compromised(connection, begun, wanted, [])
         return revocations.count(connection, begun)
 
     assert written(database, act) == 3
