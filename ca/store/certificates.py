@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, func, or_, select, tuple_, update
 
 from ca.identifiers import Serial, TenantId, Thumbprint
 from ca.pki.profile import Kind
@@ -87,7 +87,9 @@ _LIVE_HOLDERS = (
     select(certificates.c.key_sha256, certificates.c.kind, certificates.c.tenant, certificates.c.holder)
     .outerjoin(revocations, JOINED)
     .where(certificates.c.key_sha256.in_(bindparam("keys", expanding=True)))
-    .where(certificates.c.not_after >= bindparam("now"), revocations.c.serial.is_(None))
+    .where(certificates.c.not_after >= bindparam("now"))
+    # What is held may be released.
+    .where(or_(revocations.c.serial.is_(None), revocations.c.reason == HOLD))
     .distinct()
 )
 # Of a million that were revoked at once nobody reads every row at each issuance.
@@ -168,7 +170,7 @@ def suspect(connection: Connection, intents: Sequence[Intent]) -> list[Intent]:
 def live_holders(
     connection: Connection, keys: Collection[Thumbprint], now: datetime
 ) -> dict[Thumbprint, list[tuple[Kind, str | None, str]]]:
-    """Who holds an unexpired, unrevoked certificate, or the intent of one, for these keys: kind, tenant and name."""
+    """Who holds an unexpired certificate, or the intent of one, that is not revoked for good: kind, tenant and name."""
     found: dict[Thumbprint, list[tuple[Kind, str | None, str]]] = {}
     for row in connection.execute(_LIVE_HOLDERS, {"keys": [key.digest for key in keys], "now": now}):
         found.setdefault(Thumbprint(row.key_sha256), []).append((Kind(row.kind), row.tenant, row.holder))
