@@ -175,6 +175,23 @@ def test_a_hold_blocks_no_key_and_touches_no_other_certificate(ready: Stage) -> 
     assert ready.enrol(ready.token(), key)
 
 
+def test_the_key_of_one_that_is_held_is_not_free(ready: Stage) -> None:
+    """Found once: another agent was certified for it, and after the release one key had two holders."""
+    ready.agent("second")
+    key = new_key()
+    held(ready, ready.enrol(ready.token(), key))
+    assert ready.refused(ready.token("second", None), key) is Reason.KEY_REFUSED
+
+
+def test_one_that_is_held_is_not_given_again(ready: Stage) -> None:
+    key, token = new_key(), ready.token()
+    issued = ready.enrol(token, key)
+    held(ready, issued)
+    assert ready.refused(token, key) is Reason.TOKEN_INVALID
+    released(ready, issued)
+    assert ready.enrol(token, key).der == issued.der
+
+
 def test_both_are_audited(ready: Stage) -> None:
     issued = ready.enrolled()
     held(ready, issued)
