@@ -33,12 +33,16 @@ def revoke_proven(authority: Authority, request: CertificateRequest) -> Thumbpri
         raise Refused(Reason.MALFORMED, f"The CSR's subject must be {PROOF.rfc4514_string()}, and nothing else.")
     key = request.key_thumbprint
 
-    def act(connection: Connection) -> None:
-        wanted = Filter(key=key)
-        revoke.check_not_own(connection, wanted)
-        if blocked_keys.were_certified(connection, key):
-            order = revoke.order_of(authority, x509.ReasonFlags.key_compromise, HOLDER)
-            revoke.revoke_within(connection, wanted, replace(order, detail={"proof": "signature"}))
+    wanted = Filter(key=key)
 
-    authority.database.write(act).result()
+    def act(connection: Connection) -> None:
+        order = revoke.order_of(authority, x509.ReasonFlags.key_compromise, HOLDER)
+        revoke.revoke_within(connection, wanted, replace(order, detail={"proof": "signature"}))
+
+    with authority.database.read() as connection:
+        revoke.check_not_own(connection, wanted)
+        # Whoever says it again, or of a key that is nothing here, keeps nobody waiting. A blocked key has nothing live.
+        to_do = blocked_keys.were_certified(connection, key) and not blocked_keys.blocked(connection, [key])
+    if to_do:
+        authority.database.write(act).result()
     return key

@@ -121,9 +121,11 @@ def _whole(view: _View, heading: Heading, scope: Scope) -> Draft:
 def _compare(view: _View, heading: Heading, entries: Sequence[bytes]) -> None:
     """RFC 5280 3.3: an entry leaves once its certificate expired and one list more had it, or its hold was released."""
     previous = crls.find(view.connection, heading.issuer, heading.shard)
-    last = crl.parts(signed.tbs_of(previous.der)).entries if previous else None
-    vanished = crl.serials(last).difference(*map(crl.serials, entries))
-    lost = crls.without_reason(view.connection, heading.issuer, vanished, view.left_before)
+    if previous is None:
+        return
+    last = crl.serials(crl.parts(signed.tbs_of(previous.der)).entries)
+    vanished = last.difference(*map(crl.serials, entries))
+    lost = crls.without_reason(view.connection, heading.issuer, vanished, previous.revision, view.left_before)
     if lost:
         raise _unfit(heading, f"{len(lost)} entries of the list before it are gone", lost)
 

@@ -28,7 +28,6 @@ ROUND = 0.5
 """Seconds between two looks whether anything changed: another replica may have revoked."""
 
 _AFTER_A_FAULT = 1.0
-_UNFIT = 5.0
 
 _Which = Callable[[Authority, Connection, Issuer], set[int]]
 
@@ -61,7 +60,8 @@ class Publisher:
                     # NSS passes over a list of the same second as the one that it has.
                     await asyncio.sleep(1 - self._authority.clock().microsecond / 1_000_000)
             except Exception as error:  # noqa: BLE001 (border: whatever fails, the next round must come)
-                await asyncio.sleep(_pause_after(error))
+                _tell(error)
+                await asyncio.sleep(_AFTER_A_FAULT)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), ROUND)
 
@@ -143,9 +143,8 @@ class Publisher:
         return leases.seize(connection, NAME, self._holder, self._authority.clock() + LEASE)
 
 
-def _pause_after(error: Exception) -> float:
-    """Seconds, once it is logged. That the lease was lost is no fault."""
+def _tell(error: Exception) -> None:
+    """Logs it. That the lease was lost is no fault."""
     reason = error.reason if isinstance(error, Refused) else None
     if reason is not Reason.CONFLICT:
         _log.warning("publishing-failed", error=repr(error), exc_info=None if reason else error)
-    return _UNFIT if reason is Reason.LINT_FAILED else _AFTER_A_FAULT

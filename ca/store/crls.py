@@ -15,7 +15,6 @@ from sqlalchemy import (
     Select,
     cast,
     delete,
-    exists,
     func,
     literal,
     select,
@@ -106,9 +105,6 @@ def changes(
     for table in (releases, revocations):
         query = select(table.c.serial, table.c.entry).order_by(table.c.revision).limit(limit + 1)
         query = query.where(table.c.issuer == issuer, table.c.revision > since, table.c.expires_at >= expired_before)
-        if table is releases:
-            again = exists().where(revocations.c.issuer == releases.c.issuer, revocations.c.serial == releases.c.serial)
-            query = query.where(~again)
         found += connection.execute(query)
     if len(found) > limit:
         return None
@@ -127,9 +123,9 @@ def changed_shards(connection: Connection, issuer: str, since: int) -> set[int]:
 
 
 def without_reason(
-    connection: Connection, issuer: str, vanished: Collection[bytes], expired_before: datetime
+    connection: Connection, issuer: str, vanished: Collection[bytes], since: int, expired_before: datetime
 ) -> list[bytes]:
-    """Which of these serials, no longer listed, had no right to leave: neither expired nor released."""
+    """Which of these serials, listed up to a revision, had no right to leave: neither expired nor released after it."""
     serials, left = list(vanished), set[bytes]()
     for start in range(0, len(serials), _AT_ONCE):
         part = serials[start : start + _AT_ONCE]
@@ -138,7 +134,9 @@ def without_reason(
             revocations.c.serial.in_(part),
             revocations.c.expires_at < expired_before,
         )
-        released = select(releases.c.serial).where(releases.c.issuer == issuer, releases.c.serial.in_(part))
+        released = select(releases.c.serial).where(
+            releases.c.issuer == issuer, releases.c.serial.in_(part), releases.c.revision > since
+        )
         left |= {bytes(row.serial) for query in (expired, released) for row in connection.execute(query)}
     return [serial for serial in serials if serial not in left]
 

@@ -20,7 +20,7 @@ from ca.policy.ceiling import Asked
 from ca.policy.scope import Scope
 from ca.refusals import Reason, Refused
 from ca.store.certificates import State
-from ca.store.status import Good, Revoked
+from ca.store.status import Good
 from tests.ca.authority.stage import Key, Stage, failing, new_key, request, run
 
 
@@ -175,7 +175,7 @@ def test_one_wrong_signature_of_a_batch_is_withheld_marked_and_its_key_distruste
     assert found[2].reason is Reason.UNAVAILABLE
     [left] = ready.unfinished()
     assert ready.state(left) is State.SUSPECT
-    assert isinstance(ready.status(left), Revoked)
+    assert isinstance(ready.status(left), Intended)
     [entry] = ready.audited("certificate.suspect")
     assert entry.serial == str(left.serial)
     assert ready.signer.distrusted

@@ -29,7 +29,7 @@ ALL = {("root-1", 0), ("issuing-1", 0), ("issuing-1", 1)}
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ROUND", "_AFTER_A_FAULT", "_UNFIT"):
+    for name in ("ROUND", "_AFTER_A_FAULT"):
         monkeypatch.setattr(publisher, name, 0.02)
 
 

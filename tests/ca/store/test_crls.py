@@ -329,10 +329,13 @@ def test_an_entry_that_vanished_has_expired_or_was_released(database: Database) 
     release(database, released, LATER)
     vanished = [one.serial.octets for one in (ended, released, listed, unknown)]
     with database.read() as connection:
-        assert crls.without_reason(connection, ISSUER, vanished, gone) == vanished[2:]
-        assert crls.without_reason(connection, ISSUER, vanished, NOW) == [vanished[0], *vanished[2:]]
-        assert crls.without_reason(connection, "root-1", vanished, gone) == vanished
-        assert crls.without_reason(connection, ISSUER, [], gone) == []
+        assert crls.without_reason(connection, ISSUER, vanished, 2, gone) == vanished[2:]
+        assert crls.without_reason(connection, ISSUER, vanished, 2, NOW) == [vanished[0], *vanished[2:]]
+        assert crls.without_reason(connection, ISSUER, vanished, 3, gone) == vanished[1:], (
+            "released before it was listed"
+        )
+        assert crls.without_reason(connection, "root-1", vanished, 2, gone) == vanished
+        assert crls.without_reason(connection, ISSUER, [], 2, gone) == []
 
 
 def test_of_very_many_that_vanished_each_is_looked_at(database: Database) -> None:
@@ -341,4 +344,4 @@ def test_of_very_many_that_vanished_each_is_looked_at(database: Database) -> Non
     revoke(database, *many)
     vanished = [one.serial.octets for one in [*many, intent(9999)]]
     with database.read() as connection:
-        assert crls.without_reason(connection, ISSUER, vanished, LATER) == [intent(9999).serial.octets]
+        assert crls.without_reason(connection, ISSUER, vanished, 2, LATER) == [intent(9999).serial.octets]
