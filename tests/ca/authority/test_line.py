@@ -20,7 +20,7 @@ from ca.policy.ceiling import Asked
 from ca.policy.scope import Scope
 from ca.refusals import Reason, Refused
 from ca.store.certificates import State
-from ca.store.status import Good
+from ca.store.status import Good, Intended
 from tests.ca.authority.stage import Key, Stage, failing, new_key, request, run
 
 
