@@ -29,7 +29,7 @@ from ca.proofs import token
 from ca.store import agents, audit, certificates, revocations, tokens
 from ca.store.agents import AgentRecord
 from ca.store.certificates import CertificateRecord
-from ca.store.filters import Filter
+from ca.store.filters import Filter, narrowed
 from ca.store.status import Good, Revoked, StatusReader
 from ca.store.tokens import TokenRecord
 from ca.store.transaction import Connection, Database
@@ -193,10 +193,14 @@ def _all_can_be_revoked(theatre: Theatre, database: Database, records: list[Cert
     intents = [record.intent for record in records]
     serials = [intent.serial for intent in intents]
     assert set(map(type, reader.statuses(intents[0].issuer, serials).values())) == {Good}
-    now = assembly.clock()
-    reason = x509.ReasonFlags.key_compromise
-    added = database.write(lambda connection: revocations.add(connection, intents, now, reason)).result()
-    assert added == len(records)
+
+    def act(connection: Connection) -> int:
+        reason = x509.ReasonFlags.superseded
+        begun = revocations.begin(connection, intents[0].issuer, assembly.clock(), reason)
+        revocations.revoke(connection, begun, narrowed(Filter(kind=Kind.AGENT), begun.at))
+        return revocations.count(connection, begun)
+
+    assert database.write(act).result() == len(records)
     assert set(map(type, reader.statuses(intents[0].issuer, serials).values())) == {Revoked}
     reader.close()
 

@@ -70,7 +70,7 @@ def test_a_revocation_that_was_answered_survives_sigkill_right_after(own: World)
     with own.operator() as operator:
         assert operator.get(f"/v1/certificates/{serial}").json()["state"] == "revoked"
         lists = operator.get("/v1/crls").json()["items"]
-    held = [item["shard"] for item in lists if item["issuer"] == "issuing-1" and item["entries"]]
+    held = {item["shard"] for item in lists if item["issuer"] == "issuing-1" and item["entries"]} - {-1}
     assert len(held) == 2, "in the full list and in one shard"
     assert 0 in held
 
