@@ -28,9 +28,6 @@ from ca.refusals import Refused
 MAX_LENGTH = 16384
 LEEWAY = timedelta(seconds=30)
 
-ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
-"""What may be configured: signatures with a public key alone (RFC 7518 3.1, RFC 8037 3.1, RFC 9864 2.2)."""
-
 SigningKey = RSAKey | ECKey | OKPKey
 
 _COMPACT = re.compile(r"([A-Za-z0-9_-]{2,12288})\.([A-Za-z0-9_-]{2,16384})\.([A-Za-z0-9_-]{16,2048})")
@@ -88,7 +85,7 @@ def read(text: str) -> Jwt:
     parts = _COMPACT.fullmatch(text) if len(text) <= MAX_LENGTH else None
     if parts is None:
         raise Unfit("not a JWT")
-    header, claims = _object(parts[1]), _object(parts[2])
+    header, claims = _part(parts[1]), _part(parts[2])
     if not isinstance(header.get("alg"), str):
         raise Unfit("no alg")
     if refused := _REFUSED_HEADERS & header.keys():
@@ -112,26 +109,26 @@ def verify(token: Jwt, key: SigningKey, algorithms: Collection[str]) -> None:
 def check_times(token: Jwt, now: datetime, longest: timedelta) -> datetime:
     """`exp` and `iat` required, `nbf` heeded (RFC 7519 4.1.4 to 4.1.6), not older than `longest`.
 
-    Returns the time from which it is refused: its `exp` and the leeway. Raises `Unsuited`.
+    Returns the time from which it is refused: its `exp` and the leeway. Raises `Unfit`.
     """
     expires, issued = token.time("exp") + LEEWAY, token.time("iat")
     if expires <= now:
-        raise Unsuited("it has expired")
+        raise Unfit("it has expired")
     if issued > now + LEEWAY or ("nbf" in token.claims and token.time("nbf") > now + LEEWAY):
-        raise Unsuited("it is not valid yet")
+        raise Unfit("it is not valid yet")
     if issued + longest + LEEWAY <= now:
-        raise Unsuited(f"it is older than {longest}")
+        raise Unfit(f"it is older than {longest}")
     return expires
 
 
 def check_audience(token: Jwt, audience: str) -> None:
-    """`aud` is ours, alone or in an array of strings (RFC 7519 4.1.3). Raises `Unsuited`."""
+    """`aud` is ours, alone or in an array of strings (RFC 7519 4.1.3). Raises `Unfit`."""
     value = token.claims.get("aud")
     named = [value] if isinstance(value, str) else value
     if not isinstance(named, list) or not all(isinstance(one, str) for one in named):
-        raise Unsuited("aud is neither a string nor an array of strings")
+        raise Unfit("aud is neither a string nor an array of strings")
     if audience not in named:
-        raise Unsuited("it is for another audience")
+        raise Unfit("it is for another audience")
 
 
 def bound_key(token: Jwt, key: PublicKey) -> Thumbprint | None:
@@ -139,15 +136,15 @@ def bound_key(token: Jwt, key: PublicKey) -> Thumbprint | None:
 
     RFC 7800 3.1 and RFC 9449 6.1: `cnf` with the key's `jkt`. A confirmation by anything else, such as a TLS
     certificate's `x5t#S256`, cannot be checked at enrolment, so whoever shows it may have stolen it.
-    Raises `Unsuited`.
+    Raises `Unfit`.
     """
     confirmation = token.claims.get("cnf")
     if confirmation is None:
         return None
     if not isinstance(confirmation, dict) or confirmation.keys() != {"jkt"}:
-        raise Unsuited("it is bound (cnf) by something other than a key's thumbprint (jkt)")
+        raise Unfit("it is bound (cnf) by something other than a key's thumbprint (jkt)")
     if confirmation["jkt"] != jwk_thumbprint(key):
-        raise Unsuited("it is bound to another key")
+        raise Unfit("it is bound to another key")
     return keys.thumbprint(key)
 
 
@@ -170,9 +167,12 @@ def imported(key: object) -> SigningKey:
     raise Unfit("a key of another kind")
 
 
-def once(provider: str, token: Jwt) -> Thumbprint:
-    """What a JWT that may be used once is remembered by. Raises `Unfit` without a `jti` (RFC 7519 4.1.7)."""
-    return Thumbprint.of(json.dumps([provider, token.string("jti")]).encode())
+def once(token: Jwt, *maker: str) -> Thumbprint:
+    """What a JWT that may be used once is remembered by: its `jti` (RFC 7519 4.1.7), unique to who made it.
+
+    Raises `Unfit` without one.
+    """
+    return Thumbprint.of(json.dumps([*maker, token.string("jti")]).encode())
 
 
 class _Registry(jws.JWSRegistry):
@@ -189,18 +189,26 @@ class _Registry(jws.JWSRegistry):
         return self.algorithms["Ed25519"] if name == "EdDSA" else super().get_alg(name)
 
 
-def _object(encoded: str) -> dict[str, Any]:
-    """A JSON object in base64url without padding and in its one spelling (RFC 7515 2). Raises `Unfit`."""
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """A JSON object that can be read in one way alone. Raises `Unfit`."""
     try:
-        raw = urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
-        if urlsafe_b64encode(raw).rstrip(b"=").decode() != encoded:
-            raise Unfit("base64url in a second spelling")
-        value = json.loads(raw, object_pairs_hook=_members, parse_constant=_no_number)
+        value = json.loads(raw.decode(), object_pairs_hook=_members, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        raise Unfit("not JSON in base64url") from error
+        raise Unfit("not JSON in UTF-8") from error
     if not isinstance(value, dict):
         raise Unfit("not a JSON object")
     return value
+
+
+def _part(encoded: str) -> dict[str, Any]:
+    """An object in base64url without padding and in its one spelling (RFC 7515 2). Raises `Unfit`."""
+    try:
+        raw = urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
+    except ValueError as error:
+        raise Unfit("not base64url") from error
+    if urlsafe_b64encode(raw).rstrip(b"=").decode() != encoded:
+        raise Unfit("base64url in a second spelling")
+    return parse_object(raw)
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -86,7 +86,7 @@ class Provider(Protocol):
         """Keeps fresh what it needs, until it is cancelled."""
         ...
 
-    async def check(self) -> str:
+    async def check(self, now: datetime, /) -> str:
         """What it stands on, in a sentence for `doctor`. Raises `Away` where that cannot be had."""
         ...
 
