@@ -1,0 +1,211 @@
+"""EST (RFC 7030, clarified by RFC 8951): the first certificate and its renewal for clients that exist already.
+
+Another spelling of `/v1/certificates` and no other way in: the same acts, the same checks, other bytes
+around them. Refusals are sentences in plain text, because that is what these clients show (RFC 8951 5.1).
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode, b64encode
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization.pkcs7 import serialize_certificates
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse, Response
+
+from ca.authority import enrol
+from ca.authority.authority import Authority
+from ca.authority.enrol import Enrolment
+from ca.identifiers import Thumbprint
+from ca.pki import csr
+from ca.policy.ceiling import Asked
+from ca.proofs import token
+from ca.refusals import Reason, Refused
+from ca.store import tokens
+from ca.web import problems
+from ca.web.enrolment import PKCS10
+from ca.web.limits import whole
+from ca.web.peer import Application, Receive, Scope, Send
+from ca.web.problems import Problem
+
+CACERTS = "/.well-known/est/cacerts"
+CSRATTRS = "/.well-known/est/csrattrs"
+SIMPLEENROLL = "/.well-known/est/simpleenroll"
+
+CERTS_ONLY = "application/pkcs7-mime; smime-type=certs-only"
+CHALLENGE = 'Basic realm="remit"'
+"""Sent to who shows nothing: many clients keep their password until they are asked (RFC 7030 3.2.3)."""
+
+_KEPT = ("Cache-Control", "Retry-After", "WWW-Authenticate")
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One request, as far as these operations look at it."""
+
+    authority: Authority
+    headers: Headers
+    body: bytes
+
+
+class Est:
+    """An ASGI application: it answers the operations of EST and passes everything else on."""
+
+    def __init__(self, app: Application, authority: Authority) -> None:
+        self._app = app
+        self._authority = authority
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refusals and faults are the API's own, in words."""
+        operation = _OPERATIONS.get(scope["path"]) if scope["type"] == "http" else None
+        if operation is None:
+            await self._app(scope, receive, send)
+            return
+        response: Response
+        try:
+            response = await self._answer(*operation, scope, receive)
+        except Refused as refusal:
+            response = _in_words(problems.of_refusal(refusal), scope)
+        except Exception as error:  # noqa: BLE001 (border: whatever it is, the caller gets a sentence and no trace)
+            response = _in_words(await problems.of_fault(self._authority, scope, error), scope)
+        await response(scope, receive, send)
+
+    async def _answer(self, method: str, act: _Act, scope: Scope, receive: Receive) -> Response:
+        if scope["method"] != method:
+            raise Refused(Reason.METHOD_NOT_ALLOWED, f"This operation takes {method} alone.")
+        body = b"" if method == "GET" else await whole(scope, receive)
+        return await act(_Call(self._authority, Headers(scope=scope), body))
+
+
+async def _cacerts(call: _Call) -> Response:
+    """RFC 7030 4.1.3: the trust anchor, and what it takes to build a chain from an agent's certificate to it."""
+    return _certs_only(call.authority.root.certificate, call.authority.issuer.certificate)
+
+
+async def _csrattrs(_call: _Call) -> Response:
+    """RFC 7030 4.5.2: nothing is asked of a request but a key, so there is nothing to say."""
+    return Response(status_code=204)
+
+
+async def _simpleenroll(call: _Call) -> Response:
+    """RFC 7030 4.2.1: one certificate for one enrolment token and a CSR."""
+    name, credential = _shown(call.headers.get("authorization"))
+    presented = token.hash_of(credential)
+    if name:
+        await run_in_threadpool(_check_name, call.authority, name, presented)
+    raw = _request(call)
+    issued = await enrol.enrol(call.authority, Enrolment(presented, csr.parse(raw), Asked()))
+    return _issued(issued.der)
+
+
+def _request(call: _Call) -> bytes:
+    """The CSR as it was sent; any Content-Transfer-Encoding is ignored (RFC 8951 3)."""
+    if call.headers.get("content-type", "").partition(";")[0].strip().lower() != PKCS10:
+        raise Refused(Reason.UNSUPPORTED_MEDIA_TYPE, f"Send {PKCS10}: base64 of a PKCS #10 request in DER.")
+    # Before the proof of possession, which costs most: an overloaded authority says so cheaply.
+    call.authority.line.check_room()
+    return call.body
+
+
+def _shown(authorization: str | None) -> tuple[str, str]:
+    """The user's name, empty where there is none, and the enrolment token: a password (RFC 7617 2), or a bearer's."""
+    scheme, _, credential = (authorization or "").partition(" ")
+    match scheme.lower():
+        case "bearer":
+            return "", credential.strip()
+        case "basic":
+            try:
+                name, _, password = b64decode(credential.strip(), validate=True).decode().partition(":")
+            except (binascii.Error, UnicodeDecodeError):
+                raise Refused(Reason.UNAUTHENTICATED, "HTTP Basic takes base64 of 'name:token' (RFC 7617).") from None
+            return name, password
+    raise Refused(
+        Reason.UNAUTHENTICATED,
+        "Send the enrolment token as the password of HTTP Basic, with the agent's id or nothing as the user's name.",
+    )
+
+
+def _check_name(authority: Authority, name: str, presented: Thumbprint) -> None:
+    """A name that is not the token's agent's is refused as a wrong token is, and the token stays whole."""
+    with authority.database.read() as connection:
+        record = tokens.find(connection, {presented}).get(presented)
+    if record is None or record.agent != name:
+        raise token.refused()
+
+
+def _issued(der: bytes) -> Response:
+    """RFC 7030 4.2.3: the issued certificate and no other."""
+    return _certs_only(x509.load_der_x509_certificate(der), headers={"Cache-Control": "no-store"})
+
+
+def _certs_only(*certificates: x509.Certificate, headers: dict[str, str] | None = None) -> Response:
+    """RFC 5272 4.1 in one line of base64 that nothing follows: what every client reads.
+
+    The header that RFC 8951 3 took away is still what tells BouncyCastle that it is base64.
+    """
+    body = b64encode(serialize_certificates(list(certificates), Encoding.DER))
+    kept = {**(headers or {}), "Content-Transfer-Encoding": "base64"}
+    return Response(body, 200, kept, media_type=CERTS_ONLY)
+
+
+def _in_words(problem: Problem, scope: Scope) -> Response:
+    """A problem's sentence, or the problem itself for who asks for it."""
+    if scope["path"] == SIMPLEENROLL and "WWW-Authenticate" in problem.headers:
+        problem.headers["WWW-Authenticate"] = CHALLENGE
+    if Problem.media_type in Headers(scope=scope).get("accept", ""):
+        return problem
+    kept = {name: problem.headers[name] for name in _KEPT if name in problem.headers}
+    return PlainTextResponse(f"{problem.detail}\n", problem.status_code, kept)
+
+
+_Act = Callable[[_Call], Awaitable[Response]]
+_OPERATIONS: dict[str, tuple[str, _Act]] = {
+    CACERTS: ("GET", _cacerts),
+    CSRATTRS: ("GET", _csrattrs),
+    SIMPLEENROLL: ("POST", _simpleenroll),
+}
+
+
+def _operation(operation: str, summary: str, description: str, **more: Any) -> dict[str, Any]:
+    return {"tags": ["EST"], "summary": summary, "description": description, "operationId": f"est_{operation}", **more}
+
+
+def _answer(description: str) -> dict[str, Any]:
+    return {"200": {"description": description, "content": {CERTS_ONLY: {"schema": _BASE64}}}}
+
+
+_BASE64 = {"type": "string", "format": "byte"}
+_REQUEST = {"required": True, "content": {PKCS10: {"schema": _BASE64}}}
+
+DESCRIPTION: dict[str, dict[str, Any]] = {
+    CACERTS: {
+        "get": _operation(
+            "cacerts", "CA Certificates", "RFC 7030 4.1.", responses=_answer("The root and the issuing CA in PKCS #7.")
+        )
+    },
+    CSRATTRS: {
+        "get": _operation(
+            "csrattrs",
+            "CSR Attributes",
+            "RFC 7030 4.5.",
+            responses={"204": {"description": "A request needs nothing but a key."}},
+        )
+    },
+    SIMPLEENROLL: {
+        "post": _operation(
+            "simpleenroll",
+            "Enrol Agent",
+            "RFC 7030 4.2.1. The enrolment token is the password of HTTP Basic, whose user name is empty or the "
+            "agent's id, or it is sent with `Bearer`.",
+            requestBody=_REQUEST,
+            responses=_answer("The certificate in PKCS #7."),
+        )
+    },
+}
+"""The operations in OpenAPI 3.1, for the document that FastAPI makes of all other routes."""
