@@ -145,9 +145,9 @@ def _issued(der: bytes) -> Response:
 
 
 def _certs_only(*certificates: x509.Certificate, headers: dict[str, str] | None = None) -> Response:
-    """RFC 5272 4.1 in one line of base64 that nothing follows: what every client reads.
+    """RFC 5272 4.1 in one line of base64 that nothing follows, for every client reads that.
 
-    The header that RFC 8951 3 took away is still what tells BouncyCastle that it is base64.
+    strongSwan reads no second line. The header that RFC 8951 3 took away still tells BouncyCastle that it is base64.
     """
     body = b64encode(serialize_certificates(list(certificates), Encoding.DER))
     kept = {**(headers or {}), "Content-Transfer-Encoding": "base64"}
@@ -156,12 +156,15 @@ def _certs_only(*certificates: x509.Certificate, headers: dict[str, str] | None 
 
 def _in_words(problem: Problem, scope: Scope) -> Response:
     """A problem's sentence, or the problem itself for who asks for it."""
+    headers = Headers(scope=scope)
     if scope["path"] == SIMPLEENROLL and "WWW-Authenticate" in problem.headers:
         problem.headers["WWW-Authenticate"] = CHALLENGE
-    if Problem.media_type in Headers(scope=scope).get("accept", ""):
+    if Problem.media_type in headers.get("accept", ""):
         return problem
     kept = {name: problem.headers[name] for name in _KEPT if name in problem.headers}
-    return PlainTextResponse(f"{problem.detail}\n", problem.status_code, kept)
+    # Who has shown nothing yet is only asked: BouncyCastle stops at a challenge that says more.
+    is_asked = CHALLENGE in kept.values() and "authorization" not in headers
+    return PlainTextResponse("" if is_asked else f"{problem.detail}\n", problem.status_code, kept)
 
 
 _Act = Callable[[_Call], Awaitable[Response]]

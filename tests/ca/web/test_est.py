@@ -180,8 +180,7 @@ def test_a_lost_answer_is_given_again_for_the_same_key(stage: Stage) -> None:
 # Refusals.
 
 
-NOT_SHOWN: dict[str, Callable[[str], str | None]] = {
-    "nothing": lambda _token: None,
+NOT_SHOWN: dict[str, Callable[[str], str]] = {
     "an empty header": lambda _token: "",
     "a scheme alone": lambda _token: "Basic",
     "a token alone": lambda token: token,
@@ -200,7 +199,7 @@ NOT_SHOWN: dict[str, Callable[[str], str | None]] = {
 
 
 @pytest.mark.parametrize("shown", NOT_SHOWN.values(), ids=NOT_SHOWN)
-def test_who_shows_no_good_token_is_asked_for_one(stage: Stage, shown: Callable[[str], str | None]) -> None:
+def test_who_shows_no_good_token_is_asked_for_one(stage: Stage, shown: Callable[[str], str]) -> None:
     token = new_token(stage)
     answer = enrol(stage, shown(token))
     assert refused(answer, Reason.UNAUTHENTICATED)
@@ -208,6 +207,13 @@ def test_who_shows_no_good_token_is_asked_for_one(stage: Stage, shown: Callable[
     assert stage.signer.signed == []
     assert token not in answer.text
     assert len(certificates(enrol(stage, basic(AGENT, token)))) == 1, "the token is still whole"
+
+
+def test_who_shows_nothing_is_asked_and_told_nothing(stage: Stage) -> None:
+    """BouncyCastle's client waits for the question, and fails when it has a body."""
+    answer = enrol(stage, None)
+    assert (answer.status_code, answer.content) == (401, b"")
+    assert answer.headers.get_list("www-authenticate") == ['Basic realm="remit"']
 
 
 def test_a_wrong_name_is_refused_as_a_wrong_token_is(stage: Stage) -> None:
