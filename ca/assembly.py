@@ -5,22 +5,35 @@ from __future__ import annotations
 import mmap
 import os
 import secrets
+import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from ca.authority.authority import Authority, Names, alone
 from ca.authority.publisher import Publisher
 from ca.authority.replica import Replica
-from ca.config import Misconfigured, Settings
+from ca.config import Misconfigured, OidcProof, Settings, X5cProof
 from ca.hsm import Signer
 from ca.hsm.owner import Owner
 from ca.identifiers import TrustDomain
 from ca.pki.certificate import Issuer
 from ca.pki.known_keys import NO_LIST, KnownKeys
 from ca.policy.ceiling import Lifetimes
+from ca.proofs import oidc, x5c
+from ca.proofs.addresses import Inside, Location
+from ca.proofs.claims import Rule, Value
+from ca.proofs.fetch import Fetcher
+from ca.proofs.jwks import Keys, Metadata, Source
+from ca.proofs.oidc import Oidc
+from ca.proofs.providers import Builtin, Providers
+from ca.proofs.x5c import X5c
 from ca.store.transaction import Connection, Database
 from softhsm import configuration
+
+_Value = TypeVar("_Value")
+_Read = TypeVar("_Read")
 
 
 def clock() -> datetime:
@@ -62,6 +75,66 @@ def known_keys(settings: Settings) -> KnownKeys:
             return KnownKeys(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
     except (OSError, ValueError) as error:
         raise Misconfigured(f"The setting certificates.known_keys is wrong: {file} is not a list ({error}).") from error
+
+
+def providers(settings: Settings) -> Providers:
+    """Every proof of identity that is enabled; their keys are fetched once they run. Raises `Misconfigured`."""
+    proofs = settings.proofs
+    builtin = [one for one in Builtin if getattr(proofs, one)]
+    oidc_ones = [_oidc(settings, name, one) for name, one in proofs.oidc.items() if one.enabled]
+    x5c_ones = [_x5c(settings, name, one) for name, one in proofs.x5c.items() if one.enabled]
+    return Providers([*oidc_ones, *x5c_ones], builtin)
+
+
+def _oidc(settings: Settings, name: str, section: OidcProof) -> Oidc:
+    at = f"proofs.oidc.{name}"
+    if section.jwks_uri is None:
+        _read(f"{at}.issuer", section.issuer, _with_metadata)
+    else:
+        _read(f"{at}.jwks_uri", section.jwks_uri, Location.parse)
+    rules = oidc.Rules(
+        name=name,
+        issuer=section.issuer,
+        audience=section.audience or settings.public_url,
+        algorithms=section.algorithms,
+        claims=_read(f"{at}.claims", section.claims, _rules),
+        longest=section.max_age,
+        one_time=section.one_time,
+        key_bound=section.key_bound,
+    )
+    tls = _read(f"{at}.ca_file", section.ca_file, lambda file: ssl.create_default_context(cafile=file))
+    source = Source(
+        issuer=section.issuer,
+        fetcher=Fetcher(tls, _read(f"{at}.private", section.private, Inside.parse)),
+        metadata=Metadata(section.metadata),
+        jwks_uri=section.jwks_uri,
+        bearer_file=section.bearer_file,
+    )
+    return Oidc(rules, Keys(source.published, time.monotonic, section.issuer, section.refresh, section.usable))
+
+
+def _with_metadata(issuer: str) -> Location:
+    """OIDC Discovery 2, RFC 8414 2: an issuer that is the place of its own metadata has no query."""
+    if "?" in issuer:
+        raise ValueError("must have no query, or jwks_uri beside it")
+    return Location.parse(issuer)
+
+
+def _rules(claims: Mapping[str, Value | tuple[Value, ...]]) -> tuple[Rule, ...]:
+    return tuple(Rule(place, one if isinstance(one, tuple) else (one,)) for place, one in claims.items())
+
+
+def _x5c(settings: Settings, name: str, section: X5cProof) -> X5c:
+    rules = x5c.Rules(name, section.audience or settings.public_url, section.max_age, section.key_bound)
+    return X5c(rules, _read(f"proofs.x5c.{name}.roots", section.roots, lambda file: x5c.roots(file.read_bytes())))
+
+
+def _read(setting: str, value: _Value, read: Callable[[_Value], _Read]) -> _Read:
+    """What a setting means. Raises `Misconfigured`, which names it."""
+    try:
+        return read(value)
+    except (OSError, ValueError) as error:
+        raise Misconfigured(f"The setting {setting} is wrong: {value} ({error}).") from error
 
 
 def replica(database: Database) -> Replica:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from tomllib import TOMLDecodeError
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from cryptography.x509 import ObjectIdentifier
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -115,6 +116,80 @@ class Status(_Section):
     ocsp_unissued: Literal["unknown", "revoked"] = "unknown"
 
 
+# RFC 7518 3.1, RFC 8037 3.1, RFC 9864 2.2: signatures that a public key alone verifies.
+_Algorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"
+]
+_Value = str | int | bool
+
+
+class OidcProof(_Section):
+    """JWTs of one issuer, which `issuer` names exactly; its keys are found by its metadata, or stand at `jwks_uri`.
+
+    A JWT must be for `audience` (the CA's public URL where none is named), no older than `max_age`, and have these
+    `claims` (`ca.proofs.claims`). With `one_time` it has a `jti` and opens once; with `key_bound` it names the CSR's
+    key (`cnf`). `ca_file` holds the only root that the issuer's TLS may lead to, `bearer_file` a token that is sent
+    for its keys, `private` the hosts and networks inside that may be asked.
+    """
+
+    enabled: bool = True
+    issuer: str = Field(min_length=1, max_length=1024)
+    audience: str = Field(default="", max_length=1024)
+    algorithms: tuple[_Algorithm, ...] = Field(default=("RS256", "ES256"), min_length=1)
+    claims: dict[str, _Value | tuple[_Value, ...]] = {}
+    max_age: Duration = timedelta(hours=1)
+    one_time: bool = False
+    key_bound: bool = False
+    metadata: Literal["openid-configuration", "oauth-authorization-server"] = "openid-configuration"
+    jwks_uri: str | None = None
+    ca_file: Path | None = None
+    bearer_file: Path | None = None
+    private: tuple[str, ...] = ()
+    refresh: Duration = timedelta(minutes=5)
+    usable: Duration = timedelta(hours=1)
+
+    @model_validator(mode="after")
+    def _check_order(self) -> OidcProof:
+        if self.refresh > self.usable:
+            raise ValueError("refresh must not exceed usable: no key would be held so long")
+        return self
+
+
+class X5cProof(_Section):
+    """JWTs that carry a certificate of another CA, whose roots are in `roots` (PEM), and that its key signed.
+
+    Their issuer is `x5c:` and this section's name. They are for `audience` (the CA's public URL where none is named),
+    end within `max_age`, open once, and name the CSR's key (`cnf`) unless `key_bound` is off.
+    """
+
+    enabled: bool = True
+    roots: Path
+    audience: str = Field(default="", max_length=1024)
+    max_age: Duration = timedelta(minutes=5)
+    key_bound: bool = True
+
+
+ProofName = Annotated[str, Field(pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$", max_length=32)]
+
+
+class Proofs(_Section):
+    """Which proofs of identity open an enrolment: one-time tokens, live certificates, and each that is named here."""
+
+    token: bool = True
+    certificate: bool = True
+    oidc: dict[ProofName, OidcProof] = {}
+    x5c: dict[ProofName, X5cProof] = {}
+
+    @model_validator(mode="after")
+    def _check_issuers(self) -> Proofs:
+        issuers = [one.issuer for one in self.oidc.values()]
+        if len(set(issuers)) < len(issuers):
+            raise ValueError("two of oidc have the same issuer: which of them a token is for could not be told")
+        if twice := (self.oidc.keys() & self.x5c.keys()) | ({"token", "certificate"} & {*self.oidc, *self.x5c}):
+            raise ValueError(f"{', '.join(sorted(twice))} is the name of two proofs")
+        return self
+
+
 class Settings(BaseSettings):
     """Everything that can be set. `Settings.load()` reads it."""
 
@@ -140,6 +215,7 @@ class Settings(BaseSettings):
     certificates: Certificates = Certificates()
     revocation: Revocation = Revocation()
     status: Status = Status()
+    proofs: Proofs = Proofs()
 
     @classmethod
     def load(cls) -> Settings:
@@ -230,22 +306,43 @@ def split_listener(listener: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+_ANY = "NAME"
+"""Stands for what a table of sections is free to be named by."""
+
+
+def _settings() -> set[str]:
+    """Every setting by its dotted path."""
+    return set(_paths(Settings, ()))
+
+
+def _paths(section: type[BaseModel], above: tuple[str, ...]) -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        path, (kind, *of) = (*above, name), (field.annotation, *get_args(field.annotation))
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _paths(kind, path)
+            continue
+        yield ".".join(path)
+        if of and isinstance(of[-1], type) and issubclass(of[-1], BaseModel):
+            yield from _paths(of[-1], (*path, _ANY))
+
+
 def _known_variables() -> set[str]:
-    names = {"REMIT_CONFIG"}
-    for name, field in Settings.model_fields.items():
-        section = field.annotation
-        if isinstance(section, type) and issubclass(section, BaseModel):
-            names |= {f"REMIT_{name}__{key}".upper() for key in section.model_fields}
-        else:
-            names.add(f"REMIT_{name}".upper())
-    return names
+    return {"REMIT_CONFIG"} | {f"REMIT_{key}".upper().replace(".", "__") for key in _settings()}
 
 
 def _refuse_unknown_variables() -> None:
-    known = _known_variables()
     for name in os.environ:
-        if name.startswith("REMIT_") and name not in known | _FOREIGN:
+        if not name.startswith("REMIT_") or name in _FOREIGN:
+            continue
+        known = _named(_known_variables(), name.split("__"), "__")
+        if name not in known:
             raise Misconfigured(f"The environment variable {name} is not known; {_nearest(name, known)}")
+
+
+def _named(known: set[str], parts: list[str], joint: str) -> set[str]:
+    """The known names with the one that was used here in place of `NAME`: `proofs.oidc.NAME.issuer`."""
+    used = parts[2] if len(parts) > 3 else _ANY
+    return {joint.join(used if part == _ANY else part for part in one.split(joint)) for one in known}
 
 
 def _nearest(name: str, known: set[str]) -> str:
@@ -256,11 +353,6 @@ def _nearest(name: str, known: set[str]) -> str:
 def _sentence(error: Any) -> str:
     key = ".".join(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
-        known = set(Settings.model_fields) | {
-            f"{name}.{key}"
-            for name, field in Settings.model_fields.items()
-            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-            for key in field.annotation.model_fields
-        }
+        known = _named(_settings() | set(Settings.model_fields), key.split("."), ".")
         return f"The setting {key} is not known; {_nearest(key, known)}"
     return f"The setting {key} is wrong: {error['msg']}."

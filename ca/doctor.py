@@ -6,6 +6,7 @@ this CA signed. Exit status 0 when all is well (warnings included), 1 otherwise.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import stat
 import sys
@@ -24,6 +25,7 @@ from ca.judges import pkilint, samples
 from ca.judges.samples import Sample
 from ca.pki.certificate import Issuer
 from ca.pki.profile import Kind
+from ca.proofs.providers import Away, Provider
 from ca.refusals import Refused
 from ca.store import certificates, crls, durability, schema
 from ca.store.transaction import Database
@@ -70,6 +72,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     finally:
         database.close()
     yield _reachable(settings)
+    yield from asyncio.run(_proofs(settings))
 
 
 def _home(settings: Settings) -> Finding:
@@ -171,6 +174,20 @@ def _reachable(settings: Settings) -> Finding:
             f"Nothing answers at {settings.status_url}, which every certificate points to.",
             "Start 'remit serve'; if it runs elsewhere, check REMIT_STATUS_URL.",
         )
+
+
+async def _proofs(settings: Settings) -> list[Finding]:
+    """Every outside proof of identity that is enabled: whether what it stands on can be had, asked for now."""
+    configured = assembly.providers(settings).configured
+    return list(await asyncio.gather(*(_proof(provider) for provider in configured)))
+
+
+async def _proof(provider: Provider) -> Finding:
+    part = f"proof {provider.name}"
+    try:
+        return Finding(part, Verdict.OK, await provider.check(assembly.clock()))
+    except Away as away:
+        return Finding(part, Verdict.WRONG, f"Nobody can enrol by it: {away}.", f"Check [proofs] for {provider.name}.")
 
 
 def judge(settings: Settings) -> Iterator[Finding]:

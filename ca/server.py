@@ -22,6 +22,7 @@ from ca.authority.upkeep import Upkeep
 from ca.config import Misconfigured, Settings, split_listener
 from ca.hsm import TokenFault
 from ca.pki.certificate import Issuer
+from ca.proofs.providers import Providers
 from ca.refusals import Reason, Refused
 from ca.store import durability, schema
 from ca.store.journal import Journal
@@ -93,6 +94,7 @@ async def _run(settings: Settings, authority: Authority, replica: Replica, life:
     await _recover(authority, replica)
     await replica.keep()
     publisher = assembly.publisher(authority)
+    providers = assembly.providers(settings)
     await _publish(publisher)
     tls = Tls(settings, authority)
     await tls.renew()
@@ -105,7 +107,7 @@ async def _run(settings: Settings, authority: Authority, replica: Replica, life:
             lambda: infrastructure.renew_responder(authority),
         ),
     )
-    app = build(authority, publisher, _lifespan(publisher, upkeep))
+    app = build(authority, publisher, _lifespan(publisher, upkeep, providers))
     try:
         listener = listening.listener(*split_listener(settings.listen), shared=settings.workers > 1)
     except OSError as error:
@@ -149,7 +151,7 @@ async def _recover(authority: Authority, replica: Replica) -> None:
         _log.warning("recovered", serials=[str(one.intent.serial) for one in finished])
 
 
-def _lifespan(*parts: Publisher | Upkeep) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(*parts: Publisher | Upkeep | Providers) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         running = [asyncio.create_task(part.run()) for part in parts]

@@ -24,6 +24,7 @@ __all__ = [
     "hash_for",
     "narrow",
     "not_certifiable",
+    "pem",
     "spki",
     "thumbprint",
     "verify",
@@ -111,6 +112,11 @@ def _refused(sentence: str) -> Refused:
 def spki(key: PublicKey) -> bytes:
     """The key's SubjectPublicKeyInfo in DER (RFC 5280 4.1.2.7)."""
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def pem(key: PublicKey) -> bytes:
+    """The same in PEM (RFC 7468 13)."""
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def thumbprint(key: PublicKey) -> Thumbprint:

@@ -10,7 +10,20 @@ from fastapi import FastAPI
 
 from ca.authority.authority import Authority
 from ca.authority.publisher import Publisher
-from ca.web import agents, certificates, crls, enrolment, est, operators, problems, public, revocations, tasks, tokens
+from ca.proofs.providers import Providers
+from ca.web import (
+    agents,
+    applications,
+    certificates,
+    crls,
+    est,
+    operators,
+    problems,
+    public,
+    revocations,
+    tasks,
+    tokens,
+)
 from ca.web.enrolment import Door
 from ca.web.est import Est
 from ca.web.limits import BodyLimit
@@ -18,11 +31,14 @@ from ca.web.limits import BodyLimit
 DESCRIPTION = "The certificate authority for AI agents. Errors are RFC 9457 problems with a stable `type`."
 
 
+BUILTIN = Providers()
+"""Enrolment tokens and this authority's own certificates, and nobody else's word."""
+
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def build(authority: Authority, publisher: Publisher, lifespan: Lifespan) -> Door:
-    """The ASGI application. The publisher is woken after every revocation."""
+def build(authority: Authority, publisher: Publisher, lifespan: Lifespan, providers: Providers = BUILTIN) -> Door:
+    """The ASGI application. The publisher is woken after every revocation; `providers` say who may enrol by what."""
     app = FastAPI(
         title="Remit",
         version="0.1.0",
@@ -39,16 +55,17 @@ def build(authority: Authority, publisher: Publisher, lifespan: Lifespan) -> Doo
     for noun in (certificates, revocations, agents, tasks, tokens, operators, crls, public):
         app.include_router(noun.router)
     _describe_the_doors(app)
-    return Door(Est(app, authority), authority)
+    return Door(Est(app, authority, providers), authority, providers)
 
 
 def _describe_the_doors(app: FastAPI) -> None:
-    """Enrolment and EST in the document that the framework makes of all other routes."""
+    """What stands before it, in the document that the framework makes of all other routes."""
     described = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = described()
-        document["paths"].setdefault(enrolment.PATH, {})["post"] = enrolment.OPERATION
+        for path, operation in applications.OPERATIONS.items():
+            document["paths"].setdefault(path, {})["post"] = operation
         document["paths"].update(est.DESCRIPTION)
         return document
 

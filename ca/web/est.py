@@ -15,28 +15,32 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.hazmat.primitives.serialization.pkcs7 import serialize_certificates
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, Response
 
-from ca.authority import enrol
+from ca.authority import desk
 from ca.authority.authority import Authority
-from ca.authority.enrol import Enrolment
-from ca.identifiers import Thumbprint
+from ca.authority.claims import Application, Renewal
+from ca.authority.issuance import Issued
+from ca.identifiers import AgentId
 from ca.pki import csr
+from ca.pki.csr import CertificateRequest
 from ca.policy.ceiling import Asked
 from ca.proofs import token
+from ca.proofs.providers import Builtin, Providers
 from ca.refusals import Reason, Refused
-from ca.store import tokens
 from ca.web import problems
-from ca.web.enrolment import PKCS10
+from ca.web.applications import PKCS10
+from ca.web.enrolment import Presented, claim_of, own_certificate, recognised
 from ca.web.limits import whole
-from ca.web.peer import Application, Receive, Scope, Send
+from ca.web.peer import Application as Asgi
+from ca.web.peer import Receive, Scope, Send, peer_thumbprint
 from ca.web.problems import Problem
 
 CACERTS = "/.well-known/est/cacerts"
 CSRATTRS = "/.well-known/est/csrattrs"
 SIMPLEENROLL = "/.well-known/est/simpleenroll"
+SIMPLEREENROLL = "/.well-known/est/simplereenroll"
 
 CERTS_ONLY = "application/pkcs7-mime; smime-type=certs-only"
 CHALLENGE = 'Basic realm="remit"'
@@ -50,6 +54,8 @@ class _Call:
     """One request, as far as these operations look at it."""
 
     authority: Authority
+    providers: Providers
+    scope: Scope
     headers: Headers
     body: bytes
 
@@ -57,9 +63,10 @@ class _Call:
 class Est:
     """An ASGI application: it answers the operations of EST and passes everything else on."""
 
-    def __init__(self, app: Application, authority: Authority) -> None:
+    def __init__(self, app: Asgi, authority: Authority, providers: Providers) -> None:
         self._app = app
         self._authority = authority
+        self._providers = providers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refusals and faults are the API's own, in words."""
@@ -80,7 +87,7 @@ class Est:
         if scope["method"] != method:
             raise Refused(Reason.METHOD_NOT_ALLOWED, f"This operation takes {method} alone.")
         body = b"" if method == "GET" else await whole(scope, receive)
-        return await act(_Call(self._authority, Headers(scope=scope), body))
+        return await act(_Call(self._authority, self._providers, scope, Headers(scope=scope), body))
 
 
 async def _cacerts(call: _Call) -> Response:
@@ -94,27 +101,35 @@ async def _csrattrs(_call: _Call) -> Response:
 
 
 async def _simpleenroll(call: _Call) -> Response:
-    """RFC 7030 4.2.1: one certificate for one enrolment token and a CSR."""
-    name, credential = _shown(call.headers.get("authorization"))
-    presented = token.hash_of(credential)
-    if name:
-        await run_in_threadpool(_check_name, call.authority, name, presented)
-    raw = _request(call)
-    issued = await enrol.enrol(call.authority, Enrolment(presented, csr.parse(raw), Asked()))
-    return _issued(issued.der)
+    """RFC 7030 4.2.1: the first certificate, by whatever proves an agent's identity elsewhere."""
+    presented, named = _presented(call)
+    request = _request(call)
+    claim = await claim_of(call.authority, call.providers, presented, request)
+    return _issued(await desk.apply(call.authority, Application(claim, request, Asked(), named=named)))
 
 
-def _request(call: _Call) -> bytes:
-    """The CSR as it was sent; any Content-Transfer-Encoding is ignored (RFC 8951 3)."""
-    if call.headers.get("content-type", "").partition(";")[0].strip().lower() != PKCS10:
-        raise Refused(Reason.UNSUPPORTED_MEDIA_TYPE, f"Send {PKCS10}: base64 of a PKCS #10 request in DER.")
-    # Before the proof of possession, which costs most: an overloaded authority says so cheaply.
-    call.authority.line.check_room()
-    return call.body
+async def _simplereenroll(call: _Call) -> Response:
+    """RFC 7030 4.2.2: the next certificate of the same identity, by the live one of this connection."""
+    claim = Renewal(own_certificate(call.scope))
+    return _issued(await desk.apply(call.authority, Application(claim, _request(call), Asked())))
+
+
+def _presented(call: _Call) -> tuple[Presented, AgentId | None]:
+    """What proves an identity and whose it is said to be: by HTTP first, else by TLS (RFC 7030 3.2.3, 3.3.2)."""
+    authorization = call.headers.get("authorization")
+    if authorization is None and (thumbprint := peer_thumbprint(call.scope)) is not None:
+        call.providers.admit(Builtin.CERTIFICATE)
+        return thumbprint, None
+    name, credential = _shown(authorization)
+    presented = recognised(credential, call.providers)
+    try:
+        return presented, AgentId(name) if name else None
+    except Refused:
+        raise token.refused() from None
 
 
 def _shown(authorization: str | None) -> tuple[str, str]:
-    """The user's name, empty where there is none, and the enrolment token: a password (RFC 7617 2), or a bearer's."""
+    """The user's name, empty where there is none, and the credential: a password (RFC 7617 2), or a bearer's."""
     scheme, _, credential = (authorization or "").partition(" ")
     match scheme.lower():
         case "bearer":
@@ -131,17 +146,18 @@ def _shown(authorization: str | None) -> tuple[str, str]:
     )
 
 
-def _check_name(authority: Authority, name: str, presented: Thumbprint) -> None:
-    """A name that is not the token's agent's is refused as a wrong token is, and the token stays whole."""
-    with authority.database.read() as connection:
-        record = tokens.find(connection, {presented}).get(presented)
-    if record is None or record.agent != name:
-        raise token.refused()
+def _request(call: _Call) -> CertificateRequest:
+    """The CSR and its proven key; any Content-Transfer-Encoding is ignored (RFC 8951 3)."""
+    if call.headers.get("content-type", "").partition(";")[0].strip().lower() != PKCS10:
+        raise Refused(Reason.UNSUPPORTED_MEDIA_TYPE, f"Send {PKCS10}: base64 of a PKCS #10 request in DER.")
+    # Before the proof of possession, which costs most: an overloaded authority says so cheaply.
+    call.authority.line.check_room()
+    return csr.parse(call.body)
 
 
-def _issued(der: bytes) -> Response:
+def _issued(issued: Issued) -> Response:
     """RFC 7030 4.2.3: the issued certificate and no other."""
-    return _certs_only(x509.load_der_x509_certificate(der), headers={"Cache-Control": "no-store"})
+    return _certs_only(x509.load_der_x509_certificate(issued.der), headers={"Cache-Control": "no-store"})
 
 
 def _certs_only(*certificates: x509.Certificate, headers: dict[str, str] | None = None) -> Response:
@@ -172,6 +188,7 @@ _OPERATIONS: dict[str, tuple[str, _Act]] = {
     CACERTS: ("GET", _cacerts),
     CSRATTRS: ("GET", _csrattrs),
     SIMPLEENROLL: ("POST", _simpleenroll),
+    SIMPLEREENROLL: ("POST", _simplereenroll),
 }
 
 
@@ -206,6 +223,15 @@ DESCRIPTION: dict[str, dict[str, Any]] = {
             "Enrol Agent",
             "RFC 7030 4.2.1. The enrolment token is the password of HTTP Basic, whose user name is empty or the "
             "agent's id, or it is sent with `Bearer`.",
+            requestBody=_REQUEST,
+            responses=_answer("The certificate in PKCS #7."),
+        )
+    },
+    SIMPLEREENROLL: {
+        "post": _operation(
+            "simplereenroll",
+            "Renew Certificate",
+            "RFC 7030 4.2.2. For the agent whose live client certificate is shown; a CSR's names are its own, or none.",
             requestBody=_REQUEST,
             responses=_answer("The certificate in PKCS #7."),
         )

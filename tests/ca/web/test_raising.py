@@ -36,7 +36,9 @@ from ca.store.operators import Role
 from ca.store.proposals import Proposal
 from ca.web import est
 from ca.web.app import build
-from ca.web.enrolment import PKCS10, Door, pem
+from ca.web.applications import PKCS10
+from ca.web.enrolment import Door
+from ca.web.issued import pem
 from ca.web.peer import Receive, Scope, Send
 from ca.web.problems import TYPE, Problem
 from tests.ca.authority.stage import AGENT, TASK, TENANT, Key, Stage, new_key, run
@@ -44,11 +46,12 @@ from tests.world import key_and_csr
 
 CANARY = "canary-8d1f"
 ENROLMENTS = ("/v1/certificates", est.SIMPLEENROLL)
+BY_AN_AGENT = (est.SIMPLEREENROLL,)
 
 
 @dataclass
 class House:
-    """The application over a stage, as the administrator calls it."""
+    """The application over a stage, as the administrator calls it, or where only it may the agent."""
 
     stage: Stage
     door: Door
@@ -57,7 +60,8 @@ class House:
     issued: Issued
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope.setdefault("extensions", {})["tls"] = {"client_cert_chain": [pem(self.admin.der)]}
+        caller = self.issued if scope["path"] in BY_AN_AGENT else self.admin
+        scope.setdefault("extensions", {})["tls"] = {"client_cert_chain": [pem(caller.der)]}
         await self.door(scope, receive, send)
 
     def asking(self, act: Act) -> Callable[[], httpx2.Response]:
@@ -121,6 +125,7 @@ class Act:
 ACTS = [
     Act("POST", "/v1/certificates", "certificate.issue", {"task": TASK}, with_csr=True),
     Act("POST", est.SIMPLEENROLL, "certificate.issue"),
+    Act("POST", est.SIMPLEREENROLL, "certificate.issue"),
     Act("POST", "/v1/enrollment-tokens", "token.create", {"agent": AGENT, "tenant": TENANT}),
     Act("POST", "/v1/operators", "certificate.issue", {"name": "new", "role": "auditor"}, with_csr=True),
     Act("POST", "/v1/agents", "agent.add", {"id": "other", "tenant": TENANT}),
