@@ -267,14 +267,20 @@ def bouncycastle(find_tool: Any, run: Any) -> str:
     """A class path. The jars are fetched once, and are what they were when this was written."""
     lines = (PROGRAMS / "SHA256SUMS").read_text().splitlines()
     wanted = {JARS / name: digest for digest, name in (line.split() for line in lines)}
-    if not all(jar.exists() for jar in wanted):
+    if {jar: digest_of(jar) for jar in wanted} != wanted:
+        for jar in wanted:
+            jar.unlink(missing_ok=True)  # Maven leaves alone what is there, whole or not
         maven = find_tool("mvn", install="Maven (Debian and Homebrew: maven)")
         copy = ("dependency:copy-dependencies", f"-DoutputDirectory={JARS}")
         fetched = run(maven, "-q", "-B", "-f", PROGRAMS / "pom.xml", *copy)
         if fetched.returncode != 0:
             pytest.skip(f"BouncyCastle is not here and could not be fetched: {fetched.stdout.strip()}")
-    assert {jar: sha256(jar.read_bytes()).hexdigest() for jar in wanted} == wanted
+    assert {jar: digest_of(jar) for jar in wanted} == wanted
     return os.pathsep.join(map(str, wanted))
+
+
+def digest_of(jar: Path) -> str | None:
+    return sha256(jar.read_bytes()).hexdigest() if jar.exists() else None
 
 
 def test_bouncycastle(java: str, run: Any, bouncycastle: str, agent: Agent) -> None:
