@@ -95,12 +95,16 @@ class Claim(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """Somebody asks for a certificate: by what right, for which proven key, for how much, and under which key again."""
+    """Somebody asks for a certificate: by what right, for which proven key, for how much, and under which key again.
+
+    `named` is the agent that a user's name beside the proof says it is for.
+    """
 
     claim: Claim
     request: CertificateRequest
     asked: Asked
     idempotency_key: str | None = None
+    named: AgentId | None = None
 
 
 @dataclass(frozen=True, slots=True)

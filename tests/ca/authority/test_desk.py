@@ -371,6 +371,18 @@ def test_what_was_spent_is_forgotten_once_it_would_have_expired(bob: Stage) -> N
     assert forgotten == 1
 
 
+def test_a_name_beside_a_proof_is_its_agents_or_nothing_is_proven(bob: Stage) -> None:
+    def named(name: str) -> Issued:
+        claim = attested(bob, once=Thumbprint.of(b"jti"))
+        application = Application(claim, request(new_key()), Asked(), named=AgentId(name))
+        return run(desk.apply(bob.authority, application))
+
+    with pytest.raises(Refused) as caught:
+        named("other")
+    assert caught.value.reason is Reason.TOKEN_INVALID
+    assert named(AGENT).intent.holder == AGENT, "it was not spent"
+
+
 def test_an_identity_is_one_agents(bob: Stage) -> None:
     with pytest.raises(Refused) as caught:
         bob.agent("impostor", identity=BOB)
