@@ -13,6 +13,7 @@ from ca.pki.certificate import Issuer
 from ca.pki.keys import PublicKey
 from ca.pki.known_keys import NO_LIST
 from ca.policy.ceiling import Lifetimes
+from ca.policy.rules import NO_RULES, Rules
 from ca.store.transaction import Connection, Database
 
 
@@ -37,6 +38,7 @@ class Authority:
     New certificates name one of the lists 1 to `crl_shards` of the issuing CA, or the full list when that is 0.
     All its certificates are made on its `line`. `replica` gives the first octet of serials, inside the
     transaction that stores them. `alone_up_to` is how many certificates one operator may revoke by one call.
+    `rules` are asked once all else is decided, and take from it.
     """
 
     database: Database
@@ -54,6 +56,7 @@ class Authority:
     random: Callable[[int], bytes]
     known_keys: Container[PublicKey] = NO_LIST
     alone_up_to: int | None = None
+    rules: Rules = NO_RULES
     replica: Callable[[Connection], int] = alone
     line: Line = field(init=False, repr=False, compare=False)
 

@@ -6,14 +6,16 @@ What was suspended, ended or revoked a moment ago is refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
+import structlog
 from cryptography import x509
 
 from ca.authority import facts as facts_of
 from ca.authority import tasks as tasks_of
 from ca.authority.authority import Authority
-from ca.authority.claims import Application, ByToken, Proven
+from ca.authority.claims import Application, ByToken, Claim, Proven
 from ca.authority.facts import Facts, idempotency_of
 from ca.authority.issuance import Decision, Denied, Earlier, Issued, Verdict
 from ca.identifiers import SpiffeId
@@ -21,15 +23,19 @@ from ca.pki import csr, keys, profile
 from ca.pki.certificate import Contents, Holder
 from ca.pki.csr import CertificateRequest
 from ca.pki.extensions import AgentDelegation, AgentTask, private_extension
-from ca.pki.profile import Kind
+from ca.pki.profile import Kind, Validity
 from ca.policy import ceiling
+from ca.policy.asking import Asking
 from ca.policy.ceiling import Grant, Lineage
+from ca.policy.rules import Judgement
 from ca.proofs import token
 from ca.refusals import Reason, Refused
 from ca.store import agents, crls, details, spent_proofs
 from ca.store.agents import AgentRecord
 from ca.store.audit import Entry
 from ca.store.transaction import Connection
+
+_log = structlog.get_logger("remit.desk")
 
 
 async def apply(authority: Authority, application: Application) -> Issued:
@@ -94,6 +100,9 @@ def _decision(authority: Authority, facts: Facts, application: Application, now:
     if request.key_thumbprint in facts.refused_keys:
         raise keys.not_certifiable()
     grant = ceiling.decide(proven.agent, proven.task, asked, authority.lifetimes, now, proven.bound)
+    asking = _asking(authority, claim, proven, grant, now)
+    judgement = _judged(authority, asking)
+    grant = replace(grant, lifetime=min(grant.lifetime, judgement.lifetime))
     spiffe_id = SpiffeId.agent(authority.names.trust_domain, grant.agent.tenant, grant.agent.id)
     contents = _contents(authority, grant, request, spiffe_id, now)
     csr.check_identity(request, contents.holder.subject, spiffe_id)
@@ -108,8 +117,47 @@ def _decision(authority: Authority, facts: Facts, application: Application, now:
         parent=proven.parent,
         line=proven.line,
         alongside=_alongside(proven, grant, now),
-        detail={"act": claim.act, "proof": proven.proof, "scope": str(grant.reach.scope)},
+        detail={"asking": asking.to_json(), **({"policy": list(judgement.by)} if judgement.by else {})},
     )
+
+
+class _Objection(Refused):
+    """What the operator's rules say no to, for the audit log."""
+
+    def __init__(self, asking: Asking, judgement: Judgement) -> None:
+        super().__init__(Reason.POLICY_DENIED, "The authority's policy denies this; its operator can say why.")
+        self.told = {"asking": asking.to_json(), "policy": list(judgement.by)}
+
+
+def _asking(authority: Authority, claim: Claim, proven: Proven, grant: Grant, now: datetime) -> Asking:
+    """What is about to be certified, with the life that it would really have."""
+    task = grant.task
+    return Asking(
+        act=claim.act,
+        tenant=grant.agent.tenant,
+        agent=grant.agent.id,
+        task=task.id if task else None,
+        scope=grant.reach.scope,
+        resources=grant.reach.resources,
+        lifetime=_validity(authority, grant, now).lifetime,
+        proof=proven.proof,
+        depth=grant.lineage.depth if grant.lineage else 0,
+        principal=task.principal if task else None,
+        now=now,
+    )
+
+
+def _judged(authority: Authority, asking: Asking) -> Judgement:
+    judgement = authority.rules.judge(asking)
+    if judgement.failed:
+        _log.error("policy-failed", policies=judgement.by)
+    if not judgement.allowed:
+        raise _Objection(asking, judgement)
+    return judgement
+
+
+def _validity(authority: Authority, grant: Grant, now: datetime) -> Validity:
+    return profile.validity(now, grant.lifetime, authority.issuer.certificate.not_valid_after_utc, *grant.ends)
 
 
 def _alongside(proven: Proven, grant: Grant, now: datetime) -> Callable[[Connection], None] | None:
@@ -132,7 +180,7 @@ def _contents(
     authority: Authority, grant: Grant, request: CertificateRequest, spiffe_id: SpiffeId, now: datetime
 ) -> Contents:
     agent = grant.agent
-    validity = profile.validity(now, grant.lifetime, authority.issuer.certificate.not_valid_after_utc, *grant.ends)
+    validity = _validity(authority, grant, now)
     private: list[AgentTask | AgentDelegation] = []
     if grant.task is not None:
         private.append(tasks_of.extension(grant.task, grant.reach))
@@ -172,7 +220,7 @@ def _refusal_entry(
         tenant=tenant,
         agent=agent,
         task=claim.task(known, application.asked),
-        detail={"reason": refusal.reason.value},
+        detail={"reason": refusal.reason.value, **(refusal.told if isinstance(refusal, _Objection) else {})},
     )
 
 

@@ -10,13 +10,14 @@ import pytest
 from cryptography import x509
 
 from ca.authority import agents, desk, hold, revoke, tasks
-from ca.authority.claims import Application, ByAttestation, ByCertificate, Delegation, Renewal
+from ca.authority.claims import Application, ByAttestation, ByCertificate, ByToken, Delegation, Renewal
 from ca.authority.issuance import Issued
 from ca.identifiers import AgentId, TaskId, Thumbprint
 from ca.pki.extensions import AgentDelegation, AgentTask, carried
 from ca.policy.ceiling import Asked, TaskState
 from ca.policy.details import Details
 from ca.policy.reach import Narrower
+from ca.policy.rules import Rules
 from ca.policy.scope import Scope
 from ca.proofs.providers import Attested
 from ca.refusals import Reason, Refused
@@ -329,7 +330,7 @@ def test_an_issuers_subject_is_the_agent_that_it_was_registered_for(bob: Stage) 
     assert (issued.intent.holder, issued.intent.task) == (AGENT, None)
     assert bob.apply(attested(bob), asked=Asked(task=TASK)).intent.task == TASK
     [entry, _] = bob.audited("certificate.intend")
-    assert entry.detail["proof"] == "idp"
+    assert entry.detail["asking"]["proof"] == "idp"
 
 
 @pytest.mark.parametrize(
@@ -387,6 +388,42 @@ def test_an_identity_is_one_agents(bob: Stage) -> None:
     with pytest.raises(Refused) as caught:
         bob.agent("impostor", identity=BOB)
     assert caught.value.reason is Reason.CONFLICT
+
+
+# The operator's rules.
+
+RULES = Rules.parse("""
+@id("no-writers") forbid(principal, action, resource) when { context.scope.contains("write") };
+@id("short") @longest("2m") forbid(principal, action == Action::"delegate", resource)
+    when { context.lifetime > duration("2m") };
+""")
+
+
+def test_what_the_rules_deny_is_not_signed_and_the_log_says_by_which(planner: Stage) -> None:
+    strict = replace(planner.authority, rules=RULES)
+    wanted = Application(ByToken(planner.token("planner")), request(new_key()), Asked())
+    planner.signer.signed.clear()
+    with pytest.raises(Refused) as caught:
+        run(desk.apply(strict, wanted))
+    strict.close()
+    assert caught.value.reason is Reason.POLICY_DENIED
+    assert not planner.signer.signed
+    [entry] = planner.audited("certificate.enrol")
+    assert (entry.decision, entry.detail["policy"]) == ("refused", ["no-writers"])
+    assert entry.detail["asking"]["scope"] == "read write"
+    assert planner.apply(wanted.claim), "a refusal spends nothing"
+
+
+def test_what_the_rules_shorten_is_shorter(planner: Stage) -> None:
+    strict = replace(planner.authority, rules=RULES)
+    parent = planner.enrolled("planner")
+    narrower = Asked(scope=Scope.parse("read"))
+    child = run(desk.apply(strict, Application(Delegation(parent.x5t, None, b"12345"), request(new_key()), narrower)))
+    strict.close()
+    assert child.intent.not_after == child.intent.created_at + timedelta(seconds=119)
+    [entry] = [one for one in planner.audited("certificate.intend") if one.agent == child.intent.holder]
+    assert entry.detail["policy"] == ["short"]
+    assert entry.detail["asking"]["lifetime"] == 900
 
 
 def test_all_kinds_in_one_batch(planner: Stage) -> None:
