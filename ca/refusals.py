@@ -34,6 +34,11 @@ class Reason(StrEnum):
     AGENT_SUSPENDED = "agent-suspended"
     TASK_ENDED = "task-ended"
     SCOPE_EXCEEDED = "scope-exceeded"
+    RESOURCE_EXCEEDED = "resource-exceeded"
+    DETAILS_EXCEEDED = "details-exceeded"
+    DEPTH_EXCEEDED = "depth-exceeded"
+    DELEGATION_ENDED = "delegation-ended"
+    POLICY_DENIED = "policy-denied"
     LIFETIME_REFUSED = "lifetime-refused"
     # Revocation.
     REASON_REFUSED = "reason-refused"

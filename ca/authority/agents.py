@@ -10,15 +10,17 @@ from ca.identifiers import AgentId, TenantId
 from ca.policy.ceiling import Agent, AgentState
 from ca.refusals import Reason, Refused
 from ca.store import agents, audit
-from ca.store.agents import AgentRecord
+from ca.store.agents import AgentRecord, Identity
 from ca.store.audit import Entry
 from ca.store.transaction import Connection
 
 
-def add(authority: Authority, agent: Agent, description: str, actor: str) -> AgentRecord:
-    """Registers an agent. Raises `Refused(CONFLICT)` when the tenant has one of this name."""
+def add(
+    authority: Authority, agent: Agent, description: str, actor: str, identity: Identity | None = None
+) -> AgentRecord:
+    """Registers an agent. Raises `Refused(CONFLICT)` when the tenant has one of this name, or another this identity."""
     now = authority.clock()
-    record = AgentRecord(agent, description, now.replace(microsecond=0))
+    record = AgentRecord(agent, description, now.replace(microsecond=0), identity)
 
     def act(connection: Connection) -> AgentRecord:
         agents.add(connection, record)
@@ -30,30 +32,32 @@ def add(authority: Authority, agent: Agent, description: str, actor: str) -> Age
 
 def suspend(authority: Authority, tenant: TenantId, agent: AgentId, actor: str) -> AgentRecord:
     """No further certificate until it is resumed; what it holds is revoked separately."""
-    return change(authority, tenant, agent, lambda it: replace(it, state=AgentState.SUSPENDED), "agent.suspend", actor)
+    return change(authority, tenant, agent, _in_state(AgentState.SUSPENDED), "agent.suspend", actor)
 
 
 def resume(authority: Authority, tenant: TenantId, agent: AgentId, actor: str) -> AgentRecord:
     """Lets a suspended agent enrol again."""
-    return change(authority, tenant, agent, lambda it: replace(it, state=AgentState.ACTIVE), "agent.resume", actor)
+    return change(authority, tenant, agent, _in_state(AgentState.ACTIVE), "agent.resume", actor)
 
 
 def change(
     authority: Authority,
     tenant: TenantId,
     agent: AgentId,
-    edit: Callable[[Agent], Agent],
+    edit: Callable[[AgentRecord], AgentRecord],
     action: str,
     actor: str,
 ) -> AgentRecord:
-    """Replaces an agent's state or ceiling by what `edit` makes of it. Raises `Refused(NOT_FOUND)`."""
+    """Replaces an agent's state, ceiling or identity by what `edit` makes of it.
+
+    Raises `Refused`: NOT_FOUND, CONFLICT for another agent's identity.
+    """
 
     def act(connection: Connection) -> AgentRecord:
-        record = require(connection, tenant, agent)
-        changed = edit(record.agent)
+        changed = edit(require(connection, tenant, agent))
         agents.replace(connection, changed)
-        _audit(authority, connection, changed, action, actor)
-        return replace(record, agent=changed)
+        _audit(authority, connection, changed.agent, action, actor)
+        return changed
 
     return authority.database.write(act).result()
 
@@ -64,6 +68,10 @@ def require(connection: Connection, tenant: TenantId, agent: AgentId) -> AgentRe
     if record is None:
         raise Refused(Reason.NOT_FOUND, f"The tenant {tenant} has no agent {agent}.")
     return record
+
+
+def _in_state(state: AgentState) -> Callable[[AgentRecord], AgentRecord]:
+    return lambda record: replace(record, agent=replace(record.agent, state=state))
 
 
 def _audit(authority: Authority, connection: Connection, agent: Agent, action: str, actor: str) -> None:

@@ -62,7 +62,7 @@ class Decision:
     """What policy decided to certify, and what the registry keeps of it beside the certificate.
 
     `token` is the proof that is spent on it, and `alongside` whatever else must be stored with the
-    intent or not at all; both happen in its transaction.
+    intent or not at all; both happen in its transaction. `parent` delegated to it; `line` is what it renews.
     """
 
     contents: Contents
@@ -72,6 +72,8 @@ class Decision:
     task: str | None = None
     token: Thumbprint | None = None
     idempotency: Idempotency | None = None
+    parent: Serial | None = None
+    line: Serial | None = None
     alongside: Callable[[Connection], None] | None = None
     detail: dict[str, Any] = field(default_factory=dict)
 
@@ -263,6 +265,8 @@ def _draft(
         crl_shard=contents.crl or crls.FULL,
         to_be_signed=linted.to_be_signed,
         created_at=now,
+        parent=verdict.parent,
+        line=verdict.line,
     )
     return _Draft(intent, verdict)
 

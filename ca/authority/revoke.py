@@ -4,12 +4,15 @@ The commit is the revocation. The lists follow at once, and the status service r
 
 `keyCompromise` is said of a key, however the certificates were named: their keys are blocked in the
 same transaction, and whatever else is live for one of these keys is revoked with them.
+
+Whatever was delegated from what is revoked is revoked with it, however far: of a compromise with the reason
+privilegeWithdrawn, since nothing is known against a child's own key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +26,7 @@ from ca.store.audit import Entry
 from ca.store.blocked_keys import Blocking
 from ca.store.certificates import Standing
 from ca.store.filters import Filter
+from ca.store.revocations import Act
 from ca.store.transaction import Connection
 
 REASONS = {
@@ -129,8 +133,8 @@ def revoke_within(connection: Connection, wanted: Filter, order: Order) -> Revok
 
 def count(connection: Connection, wanted: Filter, now: datetime) -> int:
     """How many certificates a filter would revoke, without those that share their keys."""
-    revocable = filters.revocable(now)
-    return certificates.count(connection, filters.narrowed(wanted, now) & revocable)
+    named = filters.narrowed(wanted, now)
+    return certificates.count(connection, (named | filters.below(named)) & filters.revocable(now))
 
 
 def unknown() -> Refused:
@@ -165,10 +169,11 @@ def _planned(connection: Connection, wanted: Filter, order: Order) -> Revoked:
     named = filters.narrowed(wanted, order.now)
     revocable = filters.revocable(order.now)
     keys = [wanted.key] if wanted.key and order.blocks else []
-    everything = filters.with_sharing(named, keys, order.now) if order.blocks else named & revocable
+    theirs = filters.with_sharing(named, keys, order.now) if order.blocks else named & revocable
+    everything = theirs | (filters.below(named, theirs) & revocable)
     shown = certificates.some(connection, everything, SHOWN)
     if order.blocks:
-        keys += [record.intent.key for record in shown]
+        keys += [record.intent.key for record in certificates.some(connection, theirs, SHOWN)]
     known = blocked_keys.blocked(connection, keys)
     fresh = [key for key in dict.fromkeys(keys) if key not in known]
     return Revoked(certificates.count(connection, everything), shown, fresh, dry_run=True)
@@ -186,21 +191,44 @@ def _carry_out(connection: Connection, wanted: Filter, keys: Sequence[Thumbprint
     else:
         revocations.revoke(connection, act, named)
     done = revocations.done_by(act)
-    audit.append_for_each(connection, _entry("certificate.revoke", order, {"reason": order.reason.value}), done)
+    _note(connection, order, done)
     if order.blocks:
         keys = [*keys, *blocked_keys.of_revoked(connection, done)]
     blocked = _block(connection, keys, order)
-    return Revoked(
-        revocations.count(connection, act), certificates.some(connection, done, SHOWN), blocked, dry_run=False
-    )
+    below = _carry_down(connection, named, act, order)
+    everything = done if below is None else done | revocations.done_by(below)
+    counted = revocations.count(connection, everything)
+    return Revoked(counted, certificates.some(connection, everything, SHOWN), blocked, dry_run=False)
+
+
+def _carry_down(connection: Connection, named: Any, act: Act, order: Order) -> Act | None:
+    """Revokes what was delegated from what this act revoked, or from what it named and was revoked before."""
+    descendants = filters.below(named, revocations.done_by(act))
+    if not _is_any(connection, filters.DELEGATED, order) or not _is_any(connection, descendants, order):
+        return None
+    carried = replace(order, reason=_carried(order.reason))
+    below = revocations.begin(connection, order.issuer, order.now, carried.reason)
+    revocations.revoke(connection, below, descendants)
+    _note(connection, carried, revocations.done_by(below))
+    return below
+
+
+def _carried(reason: x509.ReasonFlags) -> x509.ReasonFlags:
+    return x509.ReasonFlags.privilege_withdrawn if reason is x509.ReasonFlags.key_compromise else reason
+
+
+def _note(connection: Connection, order: Order, done: Any) -> None:
+    audit.append_for_each(connection, _entry("certificate.revoke", order, {"reason": order.reason.value}), done)
 
 
 def _is_done(connection: Connection, named: Any, keys: Sequence[Thumbprint], order: Order) -> bool:
     """Whether nothing of it is left to be revoked: said twice, a revocation begins no new lists."""
-    revocable = filters.revocable(order.now)
-    return not any(
-        certificates.some(connection, condition & revocable, 1) for condition in (named, filters.of_keys(keys))
-    )
+    left = (named, filters.of_keys(keys), filters.below(named))
+    return not any(_is_any(connection, condition, order) for condition in left)
+
+
+def _is_any(connection: Connection, condition: Any, order: Order) -> bool:
+    return bool(certificates.some(connection, condition & filters.revocable(order.now), 1))
 
 
 def _block(connection: Connection, keys: Sequence[Thumbprint], order: Order) -> list[Thumbprint]:

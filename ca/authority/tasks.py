@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
-import rfc8785
 from cryptography import x509
 
 from ca.authority.agents import require as require_agent
@@ -15,9 +13,9 @@ from ca.authority.revoke import Order, order_of, revoke_within
 from ca.identifiers import AgentId, TaskId, TenantId, Thumbprint
 from ca.pki.extensions import MAX_OCTETS, AgentTask
 from ca.policy.ceiling import Principal, Task, TaskState
-from ca.policy.scope import Scope
+from ca.policy.reach import Narrower, Reach
 from ca.refusals import Reason, Refused
-from ca.store import audit, tasks
+from ca.store import audit, details, tasks
 from ca.store.audit import Entry
 from ca.store.certificates import Standing
 from ca.store.filters import Filter
@@ -26,8 +24,6 @@ from ca.store.transaction import Connection
 
 DEFAULT_LENGTH = timedelta(hours=24)
 LONGEST = timedelta(days=366)
-_MAX_DETAILS_OCTETS = 16 * 1024
-_MAX_DETAILS_DEPTH = 16
 _OVERDUE_AT_ONCE = 100
 
 
@@ -38,9 +34,7 @@ class Opening:
     tenant: TenantId
     agent: AgentId
     id: TaskId
-    scope: Scope
-    resources: tuple[str, ...]
-    authorization_details: list[dict[str, Any]]
+    reach: Reach
     deadline: datetime | None
     principal: Principal | None
 
@@ -60,7 +54,7 @@ def open_task(authority: Authority, opening: Opening, actor: str) -> TaskRecord:
 
     def act(connection: Connection) -> TaskRecord:
         agent = require_agent(connection, opening.tenant, opening.agent).agent
-        if not opening.scope.within(agent.ceiling):
+        if not opening.reach.scope.within(agent.ceiling):
             raise Refused(
                 Reason.SCOPE_EXCEEDED,
                 f"The task's scope exceeds the agent's ceiling, which is '{agent.ceiling}'; widen the agent's first.",
@@ -68,6 +62,33 @@ def open_task(authority: Authority, opening: Opening, actor: str) -> TaskRecord:
         tasks.add(connection, record)
         _audit(connection, record, now, "task.open", actor)
         return record
+
+    return authority.database.write(act).result()
+
+
+def narrow(
+    authority: Authority, tenant: TenantId, task: TaskId, asked: Narrower, deadline: datetime | None, actor: str
+) -> TaskRecord:
+    """Takes away from a running task: what is renewed, delegated or asked about from now on has no more than this.
+
+    Raises `Refused`: NOT_FOUND, TASK_ENDED, LIFETIME_REFUSED for a later deadline or one in the past,
+    SCOPE_EXCEEDED, RESOURCE_EXCEEDED, DETAILS_EXCEEDED for what the task does not have.
+    """
+
+    def act(connection: Connection) -> TaskRecord:
+        now = authority.clock()
+        current = require(connection, tenant, task)
+        if current.task.state is not TaskState.RUNNING:
+            raise Refused(Reason.TASK_ENDED, f"The task {task} has ended, and stays as it was.")
+        until = (deadline or current.task.deadline).replace(microsecond=0)
+        if not now < until <= current.task.deadline:
+            raise Refused(Reason.LIFETIME_REFUSED, "A deadline is only brought forward; to end a task now, cancel it.")
+        # Certificates that carry what is taken away may still be renewed, with what is left of it.
+        details.keep(connection, current.task.reach.details)
+        narrowed = replace(current, task=replace(current.task, reach=asked.of(current.task.reach), deadline=until))
+        tasks.narrow(connection, tenant, narrowed.task)
+        _audit(connection, narrowed, now, "task.narrow", actor)
+        return narrowed
 
     return authority.database.write(act).result()
 
@@ -118,43 +139,23 @@ def _record(opening: Opening, now: datetime) -> TaskRecord:
         id=opening.id,
         agent=opening.agent,
         state=TaskState.RUNNING,
-        scope=opening.scope,
-        resources=opening.resources,
-        details_sha256=_digest(opening.authorization_details) if opening.authorization_details else None,
+        reach=opening.reach,
         deadline=deadline,
         principal=opening.principal,
     )
-    if len(extension(task, task.scope).encode()) > MAX_OCTETS:
+    if len(extension(task, task.reach).encode()) > MAX_OCTETS:
         raise Refused(Reason.MALFORMED, "Scope and resources together are more than a certificate carries (1 KiB).")
-    return TaskRecord(opening.tenant, task, opening.authorization_details, now.replace(microsecond=0))
+    return TaskRecord(opening.tenant, task, now.replace(microsecond=0))
 
 
-def _digest(details: list[dict[str, Any]]) -> bytes:
-    """SHA-256 over the canonical JSON (RFC 8785) of the authorization details (RFC 9396 2)."""
-    if not _is_shallow(details, _MAX_DETAILS_DEPTH):
-        raise Refused(Reason.MALFORMED, f"Authorization details are nested at most {_MAX_DETAILS_DEPTH} deep.")
-    try:
-        canonical = rfc8785.dumps(details)
-    except rfc8785.CanonicalizationError as error:
-        raise Refused(
-            Reason.MALFORMED, "The authorization details hold a value that JSON cannot carry exactly."
-        ) from error
-    if len(canonical) > _MAX_DETAILS_OCTETS or not all(map(_is_typed, details)):
-        raise Refused(
-            Reason.MALFORMED,
-            "Authorization details are an array of objects, each with a 'type', of at most 16 KiB in all (RFC 9396).",
-        )
-    return Thumbprint.of(canonical).digest
-
-
-def extension(task: Task, scope: Scope) -> AgentTask:
-    """What a certificate for this task says of it, with this scope."""
+def extension(task: Task, reach: Reach) -> AgentTask:
+    """What a certificate for this task says of it, with this reach."""
     return AgentTask(
         task_id=task.id,
         deadline=task.deadline,
-        details_sha256=task.details_sha256,
-        scope=str(scope) or None,
-        resources=task.resources,
+        details_sha256=reach.details.digest,
+        scope=str(reach.scope) or None,
+        resources=reach.resources,
         principal_sha256=_principal_digest(task.principal) if task.principal else None,
     )
 
@@ -164,23 +165,9 @@ def _principal_digest(principal: Principal) -> bytes:
     return Thumbprint.of(f"{principal.issuer}\0{principal.subject}".encode()).digest
 
 
-def _is_typed(detail: dict[str, Any]) -> bool:
-    return isinstance(detail.get("type"), str) and bool(detail["type"])
-
-
-def _is_shallow(value: Any, levels: int) -> bool:
-    """Whether arrays and objects stand in each other at most `levels` deep: whoever reads them may recurse."""
-    match value:
-        case dict():
-            return levels > 0 and all(_is_shallow(inner, levels - 1) for inner in value.values())
-        case list():
-            return levels > 0 and all(_is_shallow(inner, levels - 1) for inner in value)
-        case _:
-            return True
-
-
 def _audit(connection: Connection, record: TaskRecord, now: datetime, action: str, actor: str) -> None:
     task = record.task
-    detail = {"scope": str(task.scope), "resources": list(task.resources), "deadline": task.deadline.isoformat()}
+    reach = task.reach
+    detail = {"scope": str(reach.scope), "resources": list(reach.resources), "deadline": task.deadline.isoformat()}
     entry = Entry(now, actor, action, "granted", record.tenant, task.agent, task.id, detail=detail)
     audit.append(connection, entry)

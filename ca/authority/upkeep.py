@@ -11,7 +11,7 @@ import structlog
 from ca.authority import tasks
 from ca.authority.authority import Authority
 from ca.refusals import Refused
-from ca.store import idempotency, tokens
+from ca.store import idempotency, spent_proofs, tokens
 
 ROUND = 5.0
 """Seconds between two rounds."""
@@ -46,3 +46,4 @@ class Upkeep:
         now = self._authority.clock()
         self._authority.database.write(lambda connection: tokens.forget(connection, now - _TOKENS_KEPT))
         self._authority.database.write(lambda connection: idempotency.forget(connection, now))
+        self._authority.database.write(lambda connection: spent_proofs.forget(connection, now))

@@ -142,6 +142,20 @@ class AgentDelegation:
         return cls(depth=raw.depth, max_depth=raw.max_depth, parent=Thumbprint(raw.parent_x5t), root=root)
 
 
+def carried(der: bytes, arc: str) -> tuple[AgentTask | None, AgentDelegation | None]:
+    """What a certificate of this authority says under its arc."""
+    values = {
+        extension.oid: extension.value.value
+        for extension in x509.load_der_x509_certificate(der).extensions
+        if isinstance(extension.value, x509.UnrecognizedExtension)
+    }
+    task, delegation = values.get(task_oid(arc)), values.get(delegation_oid(arc))
+    return (
+        None if task is None else AgentTask.decode(task),
+        None if delegation is None else AgentDelegation.decode(delegation),
+    )
+
+
 def private_extension(arc: str, extension: AgentTask | AgentDelegation) -> x509.UnrecognizedExtension:
     """The extension under this authority's arc, ready for a builder (never critical)."""
     oid = task_oid(arc) if isinstance(extension, AgentTask) else delegation_oid(arc)

@@ -5,11 +5,13 @@ One pure function. Nothing widens: each fact can only narrow or refuse.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from ca.identifiers import AgentId, TaskId, TenantId
+from ca.identifiers import AgentId, TaskId, TenantId, Thumbprint
+from ca.policy.details import Details
+from ca.policy.reach import Narrower, Reach
 from ca.policy.scope import Scope
 from ca.refusals import Reason, Refused
 
@@ -45,7 +47,7 @@ class Lifetimes:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """What the registry knows of an agent."""
+    """What the registry knows of an agent. One that a `parent` made is nobody else's to certify by delegation."""
 
     tenant: TenantId
     id: AgentId
@@ -53,6 +55,7 @@ class Agent:
     ceiling: Scope
     max_lifetime: timedelta | None
     max_depth: int
+    parent: AgentId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,42 +68,73 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What the registry knows of a task. `details_sha256` is over the RFC 8785 form of its authorization details."""
+    """What the registry knows of a task."""
 
     id: TaskId
     agent: AgentId
     state: TaskState
-    scope: Scope
-    resources: tuple[str, ...]
-    details_sha256: bytes | None
+    reach: Reach
     deadline: datetime
     principal: Principal | None
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a request asked for: None asks for all that may be had."""
+    """What a request asked for: None asks for all that may be had.
+
+    `levels` is how many generations a child may have below it.
+    """
 
     task: TaskId | None = None
     scope: Scope | None = None
     not_after: datetime | None = None
+    resources: tuple[str, ...] | None = None
+    details: Details | None = None
+    levels: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Where a child stands: its parent's certificate, the first one's, its depth and the deepest there may be."""
+
+    parent: Thumbprint
+    root: Thumbprint
+    depth: int
+    max_depth: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a proof itself allows at most: a certificate no more than it says, a parent no more than it has."""
+
+    reach: Reach | None = None
+    ends: tuple[datetime, ...] = ()
+    lineage: Lineage | None = None
+
+
+UNBOUND = Bound()
+"""A proof of who somebody is, and of nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a certificate may say: whom, for which task, how far, and until when."""
+    """What a certificate may say: whom, for which task, how far, until when, and by whom it was delegated."""
 
     agent: Agent
     task: Task | None
-    scope: Scope
+    reach: Reach
     lifetime: timedelta
     ends: tuple[datetime, ...]
+    lineage: Lineage | None = None
 
 
-def decide(agent: Agent, task: Task | None, asked: Asked, lifetimes: Lifetimes, now: datetime) -> Grant:
-    """The intersection of the agent's ceiling, its task and the request.
+def decide(
+    agent: Agent, task: Task | None, asked: Asked, lifetimes: Lifetimes, now: datetime, bound: Bound = UNBOUND
+) -> Grant:
+    """The intersection of the agent's ceiling, its task, its proof and the request.
 
-    Raises `Refused`: AGENT_SUSPENDED, TASK_ENDED, SCOPE_EXCEEDED, LIFETIME_REFUSED.
+    Raises `Refused`: AGENT_SUSPENDED, TASK_ENDED, FORBIDDEN, LIFETIME_REFUSED, and what exceeds it by SCOPE_EXCEEDED,
+    RESOURCE_EXCEEDED, DETAILS_EXCEEDED.
     """
     if agent.state is not AgentState.ACTIVE:
         raise Refused(Reason.AGENT_SUSPENDED, "This agent is suspended; an operator can resume it.")
@@ -111,19 +145,18 @@ def decide(agent: Agent, task: Task | None, asked: Asked, lifetimes: Lifetimes, 
     return Grant(
         agent=agent,
         task=task,
-        scope=_scope(agent, task, asked),
+        reach=Narrower(asked.scope, asked.resources, asked.details).of(_available(agent, task, bound)),
         lifetime=_lifetime(agent, asked, lifetimes, now),
-        ends=() if task is None else (task.deadline,),
+        ends=bound.ends if task is None else (task.deadline, *bound.ends),
+        lineage=bound.lineage,
     )
 
 
-def _scope(agent: Agent, task: Task | None, asked: Asked) -> Scope:
-    available = Scope() if task is None else task.scope.intersection(agent.ceiling)
-    if asked.scope is None:
-        return available
-    if not asked.scope.within(available):
-        raise Refused(Reason.SCOPE_EXCEEDED, "The scope asked for exceeds the task's scope or the agent's ceiling.")
-    return asked.scope
+def _available(agent: Agent, task: Task | None, bound: Bound) -> Reach:
+    if task is None:
+        return Reach()
+    reach = task.reach if bound.reach is None else bound.reach.intersection(task.reach)
+    return replace(reach, scope=reach.scope.intersection(agent.ceiling))
 
 
 def _lifetime(agent: Agent, asked: Asked, lifetimes: Lifetimes, now: datetime) -> timedelta:

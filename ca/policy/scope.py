@@ -50,6 +50,10 @@ class Scope:
         return " ".join(sorted(self.tokens))
 
 
+NO_SCOPE = Scope()
+"""The empty set."""
+
+
 def resources(uris: Iterable[str]) -> tuple[str, ...]:
     """Resource indicators: absolute URIs without a fragment (RFC 8707 2), each once, in order, at most 16.
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass
 from datetime import datetime
 
-from ca.identifiers import AgentId, TaskId, TenantId, Thumbprint
+from ca.identifiers import Thumbprint
 from ca.refusals import Reason, Refused
 from ca.store.tokens import TokenRecord
 
@@ -20,16 +19,6 @@ RANDOM_OCTETS = 32
 
 _TOKEN = re.compile(PREFIX + r"[A-Za-z0-9_-]{43}")
 _REFUSED = "The enrolment token is unknown, spent, expired or bound to another key; ask for a new one."
-
-
-@dataclass(frozen=True, slots=True)
-class Proven:
-    """Who proved to be whom, and by what."""
-
-    tenant: TenantId
-    agent: AgentId
-    task: TaskId | None
-    token: Thumbprint
 
 
 def mint(random: bytes) -> str:
@@ -46,8 +35,8 @@ def hash_of(token: str) -> Thumbprint:
     return Thumbprint.of(token.encode())
 
 
-def prove(record: TokenRecord | None, key: Thumbprint, now: datetime) -> Proven:
-    """Who holds the token of this record. One answer for every failure: it tells a stranger nothing.
+def check(record: TokenRecord | None, key: Thumbprint, now: datetime) -> TokenRecord:
+    """The record of a token that opens. One answer for every failure: it tells a stranger nothing.
 
     Raises `Refused(TOKEN_INVALID)`.
     """
@@ -55,7 +44,7 @@ def prove(record: TokenRecord | None, key: Thumbprint, now: datetime) -> Proven:
         raise refused()
     if record.key is not None and record.key != key:
         raise refused()
-    return Proven(tenant=record.tenant, agent=record.agent, task=record.task, token=record.hash)
+    return record
 
 
 def refused() -> Refused:

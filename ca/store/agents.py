@@ -15,14 +15,30 @@ from ca.policy.ceiling import Agent, AgentState
 from ca.policy.scope import Scope
 from ca.store.tables import agents
 
+# What is decided on, in the order of `_agent`.
+_DECIDED = (
+    *(agents.c.tenant, agents.c.id, agents.c.state),
+    *(agents.c.scope, agents.c.max_lifetime, agents.c.max_depth, agents.c.parent),
+)
 _FIND = select(agents).where(agents.c.tenant == bindparam("of_tenant"), agents.c.id == bindparam("name"))
 # Whoever would suspend one of them waits until the certificate that was decided on is stored, and then revokes it.
+_BY_IDENTITY = select(agents.c.tenant, agents.c.id, agents.c.identity_issuer, agents.c.identity_subject).where(
+    tuple_(agents.c.identity_issuer, agents.c.identity_subject).in_(bindparam("identities", expanding=True))
+)
 _HOLD = (
-    select(agents.c.tenant, agents.c.id, agents.c.state, agents.c.scope, agents.c.max_lifetime, agents.c.max_depth)
+    select(*_DECIDED)
     .where(tuple_(agents.c.tenant, agents.c.id).in_(bindparam("names", expanding=True)))
     .order_by(agents.c.tenant, agents.c.id)
     .with_for_update(read=True)
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who an agent is to a provider of identity: one issuer's one subject, compared exactly."""
+
+    issuer: str
+    subject: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +48,11 @@ class AgentRecord:
     agent: Agent
     description: str
     created_at: datetime
+    identity: Identity | None = None
 
 
 def add(connection: Connection, record: AgentRecord) -> None:
-    """Raises `IntegrityError` when the tenant has an agent of this name."""
+    """Raises `IntegrityError` when the tenant has an agent of this name, or another agent has this identity."""
     agent = record.agent
     connection.execute(
         insert(agents).values(
@@ -44,6 +61,8 @@ def add(connection: Connection, record: AgentRecord) -> None:
             state=agent.state.value,
             description=record.description,
             created_at=record.created_at,
+            parent=agent.parent,
+            **_identity(record.identity),
             **_ceiling(agent),
         )
     )
@@ -62,6 +81,14 @@ def hold(connection: Connection, names: Collection[tuple[TenantId, AgentId]]) ->
     return {(agent.tenant, agent.id): agent for agent in held}
 
 
+def by_identity(connection: Connection, identities: Collection[Identity]) -> dict[Identity, tuple[TenantId, AgentId]]:
+    """Whose identities these are."""
+    rows = connection.execute(_BY_IDENTITY, {"identities": [(one.issuer, one.subject) for one in identities]})
+    return {
+        Identity(row.identity_issuer, row.identity_subject): (TenantId(row.tenant), AgentId(row.id)) for row in rows
+    }
+
+
 def page(connection: Connection, tenant: TenantId | None, after: str | None, limit: int) -> list[AgentRecord]:
     """Agents in order of name, from the one after the cursor `tenant/agent`."""
     query = select(agents).order_by(agents.c.tenant, agents.c.id).limit(limit)
@@ -74,12 +101,13 @@ def page(connection: Connection, tenant: TenantId | None, after: str | None, lim
     return [_record(row) for row in connection.execute(query)]
 
 
-def replace(connection: Connection, agent: Agent) -> None:
-    """Stores the agent's state and ceiling anew."""
+def replace(connection: Connection, record: AgentRecord) -> None:
+    """Stores the agent's state, ceiling and identity anew. Raises `IntegrityError` for another agent's identity."""
+    agent = record.agent
     connection.execute(
         update(agents)
         .where(agents.c.tenant == agent.tenant, agents.c.id == agent.id)
-        .values(state=agent.state.value, **_ceiling(agent))
+        .values(state=agent.state.value, **_ceiling(agent), **_identity(record.identity))
     )
 
 
@@ -88,13 +116,23 @@ def _ceiling(agent: Agent) -> dict[str, Any]:
     return {"scope": str(agent.ceiling), "max_lifetime": lifetime, "max_depth": agent.max_depth}
 
 
+def _identity(identity: Identity | None) -> dict[str, str | None]:
+    return {
+        "identity_issuer": identity.issuer if identity else None,
+        "identity_subject": identity.subject if identity else None,
+    }
+
+
 def _record(row: Row[Any]) -> AgentRecord:
-    agent = _agent(row.tenant, row.id, row.state, row.scope, row.max_lifetime, row.max_depth)
-    return AgentRecord(agent, row.description, row.created_at)
+    agent = _agent(row.tenant, row.id, row.state, row.scope, row.max_lifetime, row.max_depth, row.parent)
+    identity = None if row.identity_subject is None else Identity(row.identity_issuer, row.identity_subject)
+    return AgentRecord(agent, row.description, row.created_at, identity)
 
 
 @lru_cache(maxsize=8192)
-def _agent(tenant: str, name: str, state: str, scope: str, max_lifetime: int | None, max_depth: int) -> Agent:
+def _agent(
+    tenant: str, name: str, state: str, scope: str, max_lifetime: int | None, max_depth: int, parent: str | None
+) -> Agent:
     """A row as a value. Remembered, because the same agents come back every few minutes."""
     return Agent(
         tenant=TenantId(tenant),
@@ -103,4 +141,5 @@ def _agent(tenant: str, name: str, state: str, scope: str, max_lifetime: int | N
         ceiling=Scope.parse(scope),
         max_lifetime=None if max_lifetime is None else timedelta(seconds=max_lifetime),
         max_depth=max_depth,
+        parent=None if parent is None else AgentId(parent),
     )

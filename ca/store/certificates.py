@@ -28,7 +28,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What the signer is about to be asked for: committed before it is asked. `parent` delegated to it."""
+    """What the signer is about to be asked for: committed before it is asked.
+
+    `parent` delegated to it; `line` is the first of those that were renewed from one another, None of the first.
+    """
 
     issuer: str
     serial: Serial
@@ -43,6 +46,7 @@ class Intent:
     to_be_signed: ToBeSigned
     created_at: datetime
     parent: Serial | None = None
+    line: Serial | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,7 @@ def intend(connection: Connection, intents: Sequence[Intent]) -> None:
             "not_after": intent.not_after,
             "crl_shard": intent.crl_shard,
             "parent": intent.parent and intent.parent.octets,
+            "line": intent.line and intent.line.octets,
             "tbs": intent.to_be_signed.tbs,
             "algorithm": intent.to_be_signed.algorithm,
             "created_at": intent.created_at,
@@ -198,6 +203,25 @@ def by_serial(connection: Connection, serial: Serial) -> CertificateRecord | Non
 def by_thumbprint(connection: Connection, x5t: Thumbprint) -> CertificateRecord | None:
     """The certificate with this SHA-256 of its DER, or None."""
     row = connection.execute(_issued().where(certificates.c.x5t == x5t.digest)).first()
+    return None if row is None else _record(row)
+
+
+def by_thumbprints(connection: Connection, names: Collection[Thumbprint]) -> dict[Thumbprint, CertificateRecord]:
+    """The certificates with these SHA-256 of their DER that there are."""
+    if not names:
+        return {}
+    rows = connection.execute(_issued().where(certificates.c.x5t.in_([name.digest for name in names])))
+    return {record.x5t: record for record in map(_record, rows)}
+
+
+def newest_of_line(connection: Connection, serial: Serial, now: datetime) -> CertificateRecord | None:
+    """The live certificate that was renewed last from this one's line, be it this one itself, or None."""
+    line = select(func.coalesce(certificates.c.line, certificates.c.serial)).where(
+        certificates.c.serial == serial.octets
+    )
+    of_line = or_(certificates.c.line.in_(line), certificates.c.serial.in_(line))
+    query = _issued().where(of_line, certificates.c.not_after >= now, revocations.c.serial.is_(None))
+    row = connection.execute(query.order_by(certificates.c.id.desc()).limit(1)).first()
     return None if row is None else _record(row)
 
 
@@ -280,6 +304,7 @@ def _intent(row: Row[Any]) -> Intent:
         to_be_signed=ToBeSigned(row.tbs, row.algorithm),
         created_at=row.created_at,
         parent=None if row.parent is None else Serial.from_octets(row.parent),
+        line=None if row.line is None else Serial.from_octets(row.line),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select, true
+from sqlalchemy import ColumnElement, Select, and_, or_, select, true, union
 
 from ca.identifiers import Serial, TenantId, Thumbprint
 from ca.pki.profile import Kind
@@ -21,6 +21,9 @@ JOINED = and_(revocations.c.issuer == certificates.c.issuer, revocations.c.seria
 
 REVOCABLE_KINDS = frozenset({Kind.AGENT, Kind.OPERATOR, Kind.SERVER})
 """What an operator's call may revoke: the authority's own CAs and responder need the ceremony."""
+
+DELEGATED = certificates.c.parent.is_not(None)
+"""Children of another certificate: few, and an index of their own knows them."""
 
 END_ENTITIES = certificates.c.kind.in_(sorted(kind.value for kind in REVOCABLE_KINDS))
 
@@ -54,7 +57,7 @@ def narrowed(wanted: Filter, now: datetime) -> ColumnElement[bool]:
     if wanted.expires_before is not None:
         conditions.append(certificates.c.not_after < wanted.expires_before)
     if wanted.descendants_of is not None:
-        conditions.append(_descend_from(wanted.descendants_of))
+        conditions.append(below(certificates.c.serial == wanted.descendants_of.octets))
     if wanted.state is not None:
         conditions.append(_states(now)[wanted.state])
     return and_(true(), *conditions)
@@ -91,7 +94,10 @@ def of_keys(keys: Collection[Thumbprint]) -> ColumnElement[bool]:
     return certificates.c.key_sha256.in_([key.digest for key in keys])
 
 
-def _descend_from(ancestor: Serial) -> ColumnElement[bool]:
-    children = select(certificates.c.serial).where(certificates.c.parent == ancestor.octets).cte(recursive=True)
+def below(*parents: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whatever was delegated from what one of these conditions names, however far."""
+    # Each condition by itself: of one that is this or that, no index would be used.
+    named = union(*[select(certificates.c.serial).outerjoin(revocations, JOINED).where(one) for one in parents])
+    children = select(certificates.c.serial).where(certificates.c.parent.in_(named)).cte(recursive=True)
     theirs: Select[Any] = select(certificates.c.serial).join(children, certificates.c.parent == children.c.serial)
     return certificates.c.serial.in_(select(children.union(theirs).c.serial))

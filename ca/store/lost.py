@@ -23,7 +23,15 @@ from ca.store.audit import Entry
 from ca.store.filters import HOLD
 from ca.store.notes import Note, Row
 from ca.store.revocations import PACKED_ROW, Act
-from ca.store.tables import blocked_keys, certificates, enrollment_tokens, idempotency_keys, releases, tasks
+from ca.store.tables import (
+    blocked_keys,
+    certificates,
+    enrollment_tokens,
+    idempotency_keys,
+    releases,
+    spent_proofs,
+    tasks,
+)
 from ca.store.tables import revocations as revoked
 
 
@@ -92,7 +100,7 @@ class _Revoked:
             index_elements=[revoked.c.issuer, revoked.c.serial], set_=changed, where=for_good
         )
         connection.execute(query)
-        return revocations.count(connection, act) > 0
+        return revocations.count(connection, revocations.done_by(act)) > 0
 
 
 class _Released:
@@ -113,6 +121,7 @@ class _Released:
 # In the order in which they are stored again: a signature needs its intent.
 _WAYS: dict[str, _Way] = {
     "spend": _Plain(enrollment_tokens, ("sha256",), enrollment_tokens.c.spent_on),
+    "prove": _Plain(spent_proofs, ("sha256",), lapses=True),
     "intend": _Plain(certificates, ("issuer", "serial")),
     "record": _Plain(certificates, ("issuer", "serial"), certificates.c.x5t),
     "answer": _Plain(idempotency_keys, ("sha256",), lapses=True),

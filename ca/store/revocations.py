@@ -67,6 +67,16 @@ def begin(connection: Connection, issuer: str, at: datetime, reason: x509.Reason
     return Act(issuer, revision, at, reason)
 
 
+def keep_still(connection: Connection, issuer: str) -> None:
+    """Waits for whoever revokes; nobody revokes until this transaction ends, and then sees what it stored.
+
+    SQLite has one writer.
+    """
+    if connection.dialect.name == "postgresql":
+        query = select(revisions.c.revision).where(revisions.c.issuer == issuer)
+        connection.execute(query.with_for_update(read=True))
+
+
 def notify(connection: Connection) -> None:
     """Wakes, at the commit, whoever waits for changes; SQLite's readers see the commit itself."""
     if connection.dialect.name == "postgresql":
@@ -109,9 +119,9 @@ def done_by(act: Act) -> ColumnElement[bool]:
     return and_(revocations.c.issuer == act.issuer, revocations.c.revision == act.revision)
 
 
-def count(connection: Connection, act: Act) -> int:
-    """How many certificates the act revoked."""
-    return connection.execute(select(func.count()).select_from(revocations).where(done_by(act))).scalar_one()
+def count(connection: Connection, done: ColumnElement[bool]) -> int:
+    """How many certificates an act, or several, revoked: a condition of `done_by`."""
+    return connection.execute(select(func.count()).select_from(revocations).where(done)).scalar_one()
 
 
 def release(connection: Connection, act: Act, serial: Serial) -> bool:

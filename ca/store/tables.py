@@ -85,6 +85,19 @@ agents = Table(
     Column("max_depth", Integer, nullable=False),
     Column("description", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
+    # The agent that made it by delegating to it.
+    Column("parent", Text),
+    # Who it is to a provider of identity: an issuer and a subject, as in a JWT.
+    Column("identity_issuer", Text),
+    Column("identity_subject", Text),
+    Index(
+        "ix_agents_identity",
+        "identity_issuer",
+        "identity_subject",
+        unique=True,
+        sqlite_where=text("identity_subject IS NOT NULL"),
+        postgresql_where=text("identity_subject IS NOT NULL"),
+    ),
 )
 
 tasks = Table(
@@ -149,6 +162,8 @@ certificates = Table(
     Column("crl_shard", Integer, nullable=False),
     # The serial of the certificate that delegated to this one.
     Column("parent", LargeBinary),
+    # The serial of the first of those that were renewed from one another; null of the first itself.
+    Column("line", LargeBinary),
     # What the signer is asked to sign, committed before it is asked; the signature follows.
     Column("tbs", LargeBinary, nullable=False),
     Column("algorithm", LargeBinary, nullable=False),
@@ -169,6 +184,29 @@ certificates = Table(
         sqlite_where=text("parent IS NOT NULL"),
         postgresql_where=text("parent IS NOT NULL"),
     ),
+    Index(
+        "ix_certificates_line",
+        "line",
+        sqlite_where=text("line IS NOT NULL"),
+        postgresql_where=text("line IS NOT NULL"),
+    ),
+)
+
+# Proofs of identity that can be used once and were.
+spent_proofs = Table(
+    "spent_proofs",
+    metadata,
+    Column("sha256", LargeBinary, primary_key=True),
+    Column("expires_at", Instant, nullable=False),
+    Index(None, "expires_at"),
+)
+
+# Authorization details that a certificate carries the digest of, where they are not its task's of today.
+details = Table(
+    "details",
+    metadata,
+    Column("sha256", LargeBinary, primary_key=True),
+    Column("items", JSON, nullable=False),
 )
 
 # A request that was answered once: sent again with the same key, it gets the same certificate.

@@ -11,6 +11,8 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, tuple_, updat
 
 from ca.identifiers import AgentId, TaskId, TenantId
 from ca.policy.ceiling import Principal, Task, TaskState
+from ca.policy.details import Details
+from ca.policy.reach import Reach
 from ca.policy.scope import Scope
 from ca.store import notes
 from ca.store.tables import tasks
@@ -18,7 +20,7 @@ from ca.store.tables import tasks
 _FIND = select(tasks).where(tasks.c.tenant == bindparam("of_tenant"), tasks.c.id == bindparam("name"))
 # Whoever would end one of them waits until the certificate that was decided on is stored, and then revokes it.
 _HOLD = (
-    select(*(column for column in tasks.c if column is not tasks.c.authorization_details))
+    select(tasks)
     .where(tuple_(tasks.c.tenant, tasks.c.id).in_(bindparam("names", expanding=True)))
     .order_by(tasks.c.tenant, tasks.c.id)
     .with_for_update(read=True)
@@ -27,11 +29,10 @@ _HOLD = (
 
 @dataclass(frozen=True, slots=True)
 class TaskRecord:
-    """A task as the registry shows it. `authorization_details` is the RFC 9396 array."""
+    """A task as the registry shows it."""
 
     tenant: TenantId
     task: Task
-    authorization_details: list[dict[str, Any]]
     created_at: datetime
     ended_at: datetime | None = None
 
@@ -45,11 +46,8 @@ def add(connection: Connection, record: TaskRecord) -> None:
             id=task.id,
             agent=task.agent,
             state=task.state.value,
-            scope=str(task.scope),
-            resources=list(task.resources),
-            authorization_details=record.authorization_details,
-            details_sha256=task.details_sha256,
             deadline=task.deadline,
+            **_reach(task.reach),
             principal_issuer=task.principal.issuer if task.principal else None,
             principal_subject=task.principal.subject if task.principal else None,
             created_at=record.created_at,
@@ -92,6 +90,12 @@ def page(
     return [_record(row) for row in connection.execute(query)]
 
 
+def narrow(connection: Connection, tenant: TenantId, task: Task) -> None:
+    """Stores a task's reach and deadline anew."""
+    query = update(tasks).where(tasks.c.tenant == tenant, tasks.c.id == task.id)
+    connection.execute(query.values(deadline=task.deadline, **_reach(task.reach)))
+
+
 def end(connection: Connection, tenant: TenantId, task: TaskId, state: TaskState, at: datetime) -> bool:
     """Ends a running task; False when it had ended already, which changes nothing."""
     result = connection.execute(
@@ -115,10 +119,18 @@ def _record(row: Row[Any]) -> TaskRecord:
     return TaskRecord(
         tenant=TenantId(row.tenant),
         task=_task(row),
-        authorization_details=row.authorization_details,
         created_at=row.created_at,
         ended_at=row.ended_at,
     )
+
+
+def _reach(reach: Reach) -> dict[str, Any]:
+    return {
+        "scope": str(reach.scope),
+        "resources": list(reach.resources),
+        "authorization_details": list(reach.details.items),
+        "details_sha256": reach.details.digest,
+    }
 
 
 def _task(row: Row[Any]) -> Task:
@@ -129,9 +141,11 @@ def _task(row: Row[Any]) -> Task:
         id=TaskId(row.id),
         agent=AgentId(row.agent),
         state=TaskState(row.state),
-        scope=Scope.parse(row.scope),
-        resources=tuple(row.resources),
-        details_sha256=row.details_sha256,
+        reach=Reach(
+            Scope.parse(row.scope),
+            tuple(row.resources),
+            Details(tuple(row.authorization_details), row.details_sha256),
+        ),
         deadline=row.deadline,
         principal=principal,
     )

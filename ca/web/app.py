@@ -10,18 +10,22 @@ from fastapi import FastAPI
 
 from ca.authority.authority import Authority
 from ca.authority.publisher import Publisher
-from ca.web import agents, certificates, crls, enrolment, operators, problems, public, revocations, tasks, tokens
+from ca.proofs.providers import Providers
+from ca.web import agents, applications, certificates, crls, operators, problems, public, revocations, tasks, tokens
 from ca.web.enrolment import Door
 from ca.web.limits import BodyLimit
 
 DESCRIPTION = "The certificate authority for AI agents. Errors are RFC 9457 problems with a stable `type`."
 
 
+BUILTIN = Providers()
+"""Enrolment tokens and this authority's own certificates, and nobody else's word."""
+
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def build(authority: Authority, publisher: Publisher, lifespan: Lifespan) -> Door:
-    """The ASGI application. The publisher is woken after every revocation."""
+def build(authority: Authority, publisher: Publisher, lifespan: Lifespan, providers: Providers = BUILTIN) -> Door:
+    """The ASGI application. The publisher is woken after every revocation; `providers` say who may enrol by what."""
     app = FastAPI(
         title="Remit",
         version="0.1.0",
@@ -38,16 +42,17 @@ def build(authority: Authority, publisher: Publisher, lifespan: Lifespan) -> Doo
     for noun in (certificates, revocations, agents, tasks, tokens, operators, crls, public):
         app.include_router(noun.router)
     _describe_the_door(app)
-    return Door(app, authority)
+    return Door(app, authority, providers)
 
 
 def _describe_the_door(app: FastAPI) -> None:
-    """Enrolment in the document that the framework makes of all other routes."""
+    """What stands before it, in the document that the framework makes of all other routes."""
     described = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = described()
-        document["paths"].setdefault(enrolment.PATH, {})["post"] = enrolment.OPERATION
+        for path, operation in applications.OPERATIONS.items():
+            document["paths"].setdefault(path, {})["post"] = operation
         return document
 
     app.openapi = openapi  # type: ignore[method-assign] # FastAPI's documented way to extend the document

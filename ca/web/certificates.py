@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from cryptography.x509 import load_der_x509_certificate
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import Field
@@ -13,14 +12,14 @@ from pydantic import Field
 from ca.authority import hold, revoke
 from ca.authority.authority import Authority
 from ca.identifiers import AgentId, Serial, TaskId
-from ca.pki.extensions import AgentTask, task_oid
+from ca.pki.extensions import carried
 from ca.pki.profile import Kind
 from ca.store import certificates
 from ca.store.certificates import CertificateRecord, Standing
 from ca.store.filters import Filter
 from ca.web.bodies import Body, Limit, Time, page, rfc3339, tenant_id
 from ca.web.callers import Act, AnyCaller, Caller, Reader, Revoker, TheAuthority
-from ca.web.enrolment import PEM_CHAIN, issuer_pem, pem, spiffe_id
+from ca.web.issued import PEM_CHAIN, issuer_pem, pem, spiffe_id
 
 router = APIRouter(tags=["certificates"])
 
@@ -129,15 +128,14 @@ def describe(authority: Authority, record: Standing, now: datetime) -> dict[str,
 
 
 def _task(authority: Authority, record: CertificateRecord) -> dict[str, Any]:
-    """What the task extension says, as it was certified: the registry may have changed since."""
-    oid = task_oid(authority.names.oid_arc)
-    extensions = load_der_x509_certificate(record.der).extensions
-    value = next((extension.value.value for extension in extensions if extension.oid == oid), None)
-    task = None if value is None else AgentTask.decode(value)
+    """What it says of its task and its lineage, as it was certified: the registry may have changed since."""
+    task, delegation = carried(record.der, authority.names.oid_arc)
     return {
         "scope": task.scope if task else None,
         "resources": list(task.resources) if task else [],
         "deadline": rfc3339(task.deadline) if task else None,
+        "depth": delegation.depth if delegation else 0,
+        "max_depth": delegation.max_depth if delegation else None,
     }
 
 

@@ -15,7 +15,7 @@ from ca.store import operators
 from ca.store.operators import Operator, Role
 from ca.web.bodies import Body, rfc3339
 from ca.web.callers import Manager, Reader, TheAuthority
-from ca.web.enrolment import issuer_pem, pem
+from ca.web.issued import issuer_pem, pem
 
 router = APIRouter(prefix="/v1/operators", tags=["operators"])
 

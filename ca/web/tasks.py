@@ -14,6 +14,8 @@ from ca.authority.tasks import Ended, Opening
 from ca.identifiers import AgentId, TaskId
 from ca.policy import scope
 from ca.policy.ceiling import Principal, TaskState
+from ca.policy.details import Details
+from ca.policy.reach import Narrower, Reach
 from ca.policy.scope import Scope
 from ca.refusals import Reason, Refused
 from ca.store import tasks
@@ -44,6 +46,15 @@ class TaskBody(Body):
     principal: PrincipalBody | None = None
 
 
+class NarrowerBody(Body):
+    """What a running task is left with: what is not named stays."""
+
+    scope: str | None = Field(None, description="Within what it has.")
+    resources: list[str] | None = Field(None, description="Of those that it has.")
+    authorization_details: list[dict[str, Any]] | None = Field(None, description="Within those that it has.")
+    deadline: Time | None = Field(None, description="Earlier than it is.")
+
+
 @router.post("", status_code=201)
 def open_task(authority: TheAuthority, who: Registrar, body: TaskBody) -> dict[str, Any]:
     """Opens a task for an agent."""
@@ -51,9 +62,7 @@ def open_task(authority: TheAuthority, who: Registrar, body: TaskBody) -> dict[s
         tenant=tenant_id(body.tenant),
         agent=AgentId(body.agent),
         id=TaskId(body.id if body.id is not None else _made_up(authority)),
-        scope=Scope.parse(body.scope),
-        resources=scope.resources(body.resources),
-        authorization_details=body.authorization_details,
+        reach=Reach(Scope.parse(body.scope), scope.resources(body.resources), Details.of(body.authorization_details)),
         deadline=body.deadline,
         principal=Principal(body.principal.iss, body.principal.sub) if body.principal else None,
     )
@@ -91,6 +100,19 @@ def show(authority: TheAuthority, _caller: Reader, task: str, tenant: str | None
         return describe(registry.require(connection, tenant_id(tenant), TaskId(task)))
 
 
+@router.patch("/{task}")
+def narrow(
+    authority: TheAuthority, who: Registrar, task: str, body: NarrowerBody, tenant: str | None = None
+) -> dict[str, Any]:
+    """Takes away from a running task; certificates that were issued say what they said until they are renewed."""
+    asked = Narrower(
+        scope=None if body.scope is None else Scope.parse(body.scope),
+        resources=None if body.resources is None else scope.resources(body.resources),
+        details=None if body.authorization_details is None else Details.of(body.authorization_details),
+    )
+    return describe(registry.narrow(authority, tenant_id(tenant), TaskId(task), asked, body.deadline, who.name))
+
+
 @router.post("/{task}/complete")
 def complete(
     request: Request, authority: TheAuthority, who: AnyCaller, task: str, tenant: str | None = None
@@ -120,9 +142,9 @@ def describe(record: TaskRecord) -> dict[str, Any]:
         "tenant": record.tenant,
         "agent": task.agent,
         "status": task.state.value,
-        "scope": str(task.scope),
-        "resources": list(task.resources),
-        "authorization_details": record.authorization_details,
+        "scope": str(task.reach.scope),
+        "resources": list(task.reach.resources),
+        "authorization_details": list(task.reach.details.items),
         "deadline": rfc3339(task.deadline),
         "principal": {"iss": task.principal.issuer, "sub": task.principal.subject} if task.principal else None,
         "created_at": rfc3339(record.created_at),

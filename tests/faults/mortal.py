@@ -25,9 +25,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import event
 
 from ca import assembly
-from ca.authority import enrol, hierarchy, issuance, line
+from ca.authority import desk, hierarchy, issuance, line
 from ca.authority.authority import Authority
-from ca.authority.enrol import Enrolment
+from ca.authority.claims import Application, ByToken
 from ca.authority.issuance import Issued
 from ca.config import Settings
 from ca.hsm.keys import SigningKey
@@ -121,7 +121,7 @@ async def _enrol(authority: Authority, one: dict[str, Any], answers: Path) -> No
     number = one["number"]
     try:
         request = csr.parse(csr_of(number))
-        issued = await enrol.enrol(authority, Enrolment(token.hash_of(one["token"]), request, Asked()))
+        issued = await desk.apply(authority, Application(ByToken(token.hash_of(one["token"])), request, Asked()))
     except Refused as refusal:
         _append(answers, {"number": number, "refused": refusal.reason.value})
     else:

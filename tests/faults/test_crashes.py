@@ -198,7 +198,7 @@ def _all_can_be_revoked(theatre: Theatre, database: Database, records: list[Cert
         reason = x509.ReasonFlags.superseded
         begun = revocations.begin(connection, intents[0].issuer, assembly.clock(), reason)
         revocations.revoke(connection, begun, narrowed(Filter(kind=Kind.AGENT), begun.at))
-        return revocations.count(connection, begun)
+        return revocations.count(connection, revocations.done_by(begun))
 
     assert database.write(act).result() == len(records)
     assert set(map(type, reader.statuses(intents[0].issuer, serials).values())) == {Revoked}

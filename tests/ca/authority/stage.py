@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ca.authority import agents, enrol, hierarchy, revoke, tasks, tokens
+from ca.authority import agents, desk, hierarchy, revoke, tasks, tokens
 from ca.authority.authority import Authority, Names
-from ca.authority.enrol import Enrolment
+from ca.authority.claims import Application, ByToken, Claim, Delegation, Renewal
 from ca.authority.hierarchy import Foundation
 from ca.authority.issuance import Issued
 from ca.authority.publisher import Publisher
@@ -30,10 +30,13 @@ from ca.pki import csr, keys
 from ca.pki.csr import CertificateRequest
 from ca.pki.keys import PublicKey
 from ca.policy.ceiling import Agent, AgentState, Asked, Lifetimes
+from ca.policy.details import Details
+from ca.policy.reach import Reach
 from ca.policy.scope import Scope
 from ca.proofs import token as proof
 from ca.refusals import Reason, Refused
 from ca.store import audit, certificates, crls, schema
+from ca.store.agents import Identity
 from ca.store.audit import Entry
 from ca.store.certificates import CertificateRecord, Intent, State
 from ca.store.crls import PublishedCrl
@@ -146,18 +149,31 @@ class Stage:
 
     # Acts.
 
-    def agent(self, name: str = AGENT, scope: str = "read write", tenant: str = TENANT) -> Agent:
-        made = Agent(TenantId(tenant), AgentId(name), AgentState.ACTIVE, Scope.parse(scope), None, 0)
-        return agents.add(self.authority, made, "", "ops").agent
+    def agent(
+        self,
+        name: str = AGENT,
+        scope: str = "read write",
+        tenant: str = TENANT,
+        max_depth: int = 0,
+        identity: Identity | None = None,
+    ) -> Agent:
+        made = Agent(TenantId(tenant), AgentId(name), AgentState.ACTIVE, Scope.parse(scope), None, max_depth)
+        return agents.add(self.authority, made, "", "ops", identity).agent
 
-    def task(self, name: str = TASK, agent: str = AGENT, scope: str = "read", **changes: Any) -> TaskRecord:
+    def task(
+        self,
+        name: str = TASK,
+        agent: str = AGENT,
+        scope: str = "read",
+        resources: tuple[str, ...] = (),
+        details: Sequence[dict[str, Any]] = (),
+        **changes: Any,
+    ) -> TaskRecord:
         opening = Opening(
             tenant=TENANT,
             agent=AgentId(agent),
             id=TaskId(name),
-            scope=Scope.parse(scope),
-            resources=(),
-            authorization_details=[],
+            reach=Reach(Scope.parse(scope), resources, Details.of(details)),
             deadline=None,
             principal=None,
         )
@@ -176,13 +192,23 @@ class Stage:
         return proof.hash_of(text)
 
     def enrol(self, token: Thumbprint, key: Key | None = None, asked: Asked = Asked()) -> Issued:  # noqa: B008 (frozen)
-        return run(enrol.enrol(self.authority, Enrolment(token, request(key or new_key()), asked)))
+        return run(desk.apply(self.authority, Application(ByToken(token), request(key or new_key()), asked)))
 
     def refused(self, token: Thumbprint, key: Key | None = None, asked: Asked = Asked()) -> Reason:  # noqa: B008 (frozen)
         """Why this is not certified."""
         with pytest.raises(Refused) as caught:
             self.enrol(token, key, asked)
         return caught.value.reason
+
+    def apply(self, claim: Claim, key: Key | None = None, asked: Asked = Asked(), again: str | None = None) -> Issued:  # noqa: B008 (frozen)
+        return run(desk.apply(self.authority, Application(claim, request(key or new_key()), asked, again)))
+
+    def renew(self, issued: Issued, key: Key | None = None, asked: Asked = Asked()) -> Issued:  # noqa: B008 (frozen)
+        return self.apply(Renewal(issued.x5t), key, asked)
+
+    def delegate(self, parent: Issued, child: str | None = None, asked: Asked = Asked()) -> Issued:  # noqa: B008 (frozen)
+        name = None if child is None else AgentId(child)
+        return self.apply(Delegation(parent.x5t, name, os.urandom(5)), asked=asked)
 
     def enrolled(self, agent: str = AGENT, task: str | None = TASK) -> Issued:
         """A certificate for an agent and a task that are there."""

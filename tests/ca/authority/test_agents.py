@@ -50,9 +50,8 @@ def test_suspending_and_resuming(stage: Stage) -> None:
 def test_changing_a_ceiling_keeps_the_rest(stage: Stage) -> None:
     stage.agent()
     before = found(stage)
-    agents.change(
-        stage.authority, TENANT, AGENT, lambda it: replace(it, ceiling=Scope.parse("x")), "agent.update", "ops"
-    )
+    narrower = replace(before.agent, ceiling=Scope.parse("x"))
+    agents.change(stage.authority, TENANT, AGENT, lambda it: replace(it, agent=narrower), "agent.update", "ops")
     after = found(stage)
     assert after == replace(before, agent=replace(before.agent, ceiling=Scope.parse("x")))
     [entry] = stage.audited("agent.update")

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import text
 
-from ca.authority import agents, enrol, revoke, tasks
-from ca.authority.enrol import Enrolment
+from ca.authority import agents, desk, revoke, tasks
+from ca.authority.claims import Application, ByToken
 from ca.identifiers import AgentId, TaskId, Thumbprint
 from ca.pki import csr, keys
 from ca.pki.extensions import AgentTask
@@ -56,7 +56,7 @@ def test_the_task_extension_says_what_the_registry_says(ready: Stage) -> None:
     record = ready.task(
         "full",
         resources=("https://api.example",),
-        authorization_details=[{"type": "payment", "limit": 5}],
+        details=[{"type": "payment", "limit": 5}],
         principal=Principal("https://idp.example", "alice"),
         deadline=ready.clock() + timedelta(minutes=5, microseconds=3),
     )
@@ -86,7 +86,14 @@ def test_the_scope_is_the_tasks_within_the_agents_of_now(ready: Stage) -> None:
     ready.task("wide", scope="read write")
     token = ready.token(task="wide")
     narrowed = Scope.parse("write")
-    agents.change(ready.authority, TENANT, AGENT, lambda it: replace(it, ceiling=narrowed), "agent.update", "ops")
+    agents.change(
+        ready.authority,
+        TENANT,
+        AGENT,
+        lambda it: replace(it, agent=replace(it.agent, ceiling=narrowed)),
+        "agent.update",
+        "ops",
+    )
     assert task_of(ready.enrol(token).der).scope == "write"
 
 
@@ -216,10 +223,10 @@ def test_names_of_another_in_the_csr_are_refused_and_the_token_stays(ready: Stag
     token, key = ready.token(), new_key()
     other = x509.UniformResourceIdentifier("spiffe://agents.example/agent/acme/other")
     with pytest.raises(Refused) as caught:
-        run(enrol.enrol(ready.authority, Enrolment(token, request(key, other), Asked())))
+        run(desk.apply(ready.authority, Application(ByToken(token), request(key, other), Asked())))
     assert caught.value.reason is Reason.CSR_IDENTITY
     assert ready.signer.signed == []
-    assert run(enrol.enrol(ready.authority, Enrolment(token, request(key, SPIFFE), Asked())))
+    assert run(desk.apply(ready.authority, Application(ByToken(token), request(key, SPIFFE), Asked())))
 
 
 @pytest.mark.parametrize("allowed", [True, False])
@@ -227,12 +234,12 @@ def test_rsa_is_policys_to_allow(ready: Stage, allowed: bool) -> None:
     ready.authority = ready.over(ready.database, rsa_allowed=allowed)
     key = rsa.generate_private_key(65537, 2048)
     raw = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, SHA256())
-    enrolment = Enrolment(ready.token(), csr.parse(raw.public_bytes(Encoding.DER)), Asked())
+    enrolment = Application(ByToken(ready.token()), csr.parse(raw.public_bytes(Encoding.DER)), Asked())
     if allowed:
-        assert run(enrol.enrol(ready.authority, enrolment))
+        assert run(desk.apply(ready.authority, enrolment))
         return
     with pytest.raises(Refused) as caught:
-        run(enrol.enrol(ready.authority, enrolment))
+        run(desk.apply(ready.authority, enrolment))
     assert caught.value.reason is Reason.KEY_REFUSED
     assert ready.signer.signed == []
 
@@ -284,10 +291,10 @@ def test_ten_threads_race_for_one_token_and_one_certificate_comes_of_it(ready: S
     outcomes: list[Reason | bytes] = []
 
     def race(n: int) -> None:
-        enrolment = Enrolment(token, request(one_key if same_key else new_key()), Asked())
+        enrolment = Application(ByToken(token), request(one_key if same_key else new_key()), Asked())
         start.wait(30)
         try:
-            outcomes.append(run(enrol.enrol(replicas[n % 2], enrolment)).der)
+            outcomes.append(run(desk.apply(replicas[n % 2], enrolment)).der)
         except Refused as refused:
             outcomes.append(refused.reason)
 

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event
 
-from ca.authority import enrol, operators, tokens
-from ca.authority.enrol import Enrolment
+from ca.authority import desk, operators, tokens
+from ca.authority.claims import Application, ByToken
 from ca.authority.issuance import Denied
 from ca.identifiers import OperatorName, Serial, TenantId
 from ca.pki import keys
@@ -129,9 +129,9 @@ def test_of_a_batch_the_blocked_keys_are_refused_and_looked_up_at_once(ready: St
         ready.block(key)
     said: list[str] = []
     event.listen(ready.database._writer, "before_cursor_execute", lambda _c, _u, words, *_: said.append(words))
-    batch = [Enrolment(token, request(key), Asked()) for token, key in work]
+    batch = [Application(ByToken(token), request(key), Asked()) for token, key in work]
     now = ready.clock().replace(microsecond=0)
-    verdicts = ready.database.write(lambda one: enrol.decide(ready.authority, one, batch, now)).result(10)
+    verdicts = ready.database.write(lambda one: desk.decide(ready.authority, one, batch, now)).result(10)
     assert [isinstance(one, Denied) for one in verdicts] == [True, False] * 3
     assert len([words for words in said if "blocked_keys" in words]) == 1
 

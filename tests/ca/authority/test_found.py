@@ -10,8 +10,8 @@ import pytest
 from cryptography import x509
 from sqlalchemy.exc import OperationalError
 
-from ca.authority import enrol, issuance, operators, revoke, tasks, upkeep
-from ca.authority.enrol import Enrolment
+from ca.authority import desk, issuance, operators, revoke, tasks, upkeep
+from ca.authority.claims import Application, ByToken
 from ca.authority.upkeep import Upkeep
 from ca.config import Misconfigured, Settings
 from ca.identifiers import OperatorName
@@ -96,13 +96,15 @@ def test_a_cancelled_request_does_not_stop_the_authority(ready):
     async def main():
         ready.database.write(hold)
         await asyncio.to_thread(inn.wait, 10)
-        one = asyncio.create_task(enrol.enrol(ready.authority, Enrolment(tokens_[0], request(new_key()), Asked())))
+        one = asyncio.create_task(
+            desk.apply(ready.authority, Application(ByToken(tokens_[0]), request(new_key()), Asked()))
+        )
         await asyncio.sleep(0.05)
         one.cancel()
         await asyncio.sleep(0.05)
         go.set()
         async with asyncio.timeout(5):
-            return await enrol.enrol(ready.authority, Enrolment(tokens_[1], request(new_key()), Asked()))
+            return await desk.apply(ready.authority, Application(ByToken(tokens_[1]), request(new_key()), Asked()))
 
     assert run(main())
 

@@ -10,8 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from sqlalchemy import event, update
 
-from ca.authority import issuance
-from ca.authority.enrol import Enrolment, enrol
+from ca.authority import desk, issuance
+from ca.authority.claims import Application, ByToken
 from ca.authority.issuance import Decision
 from ca.identifiers import Serial
 from ca.pki import profile
@@ -281,7 +281,7 @@ def test_a_crash_in_the_first_transaction_leaves_the_token_whole(ready: Stage) -
     token, key = ready.token(), new_key()
     event.listen(ready.database._writer, "commit", _full, once=True)
     with pytest.raises(Refused):
-        run(enrol(ready.authority, Enrolment(token, request(key), Asked())))
+        run(desk.apply(ready.authority, Application(ByToken(token), request(key), Asked())))
     with ready.database.read() as connection:
         [kept] = tokens.find(connection, [token]).values()
     assert kept.spent_on is None

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from ca.authority import enrol, line
-from ca.authority.enrol import Enrolment
+from ca.authority import desk, line
+from ca.authority.claims import Application, ByToken
 from ca.authority.issuance import Issued
 from ca.identifiers import AgentId, Thumbprint
 from ca.pki.keys import PublicKey
@@ -52,12 +52,14 @@ def gate(ready: Stage) -> Iterator[Gate]:
     ready.authority.close()
 
 
-def enrolment(stage: Stage, token: Thumbprint | None = None, key: Key | None = None, **changes: Any) -> Enrolment:
-    return Enrolment(token or stage.token(), request(key or new_key()), changes.pop("asked", Asked()), **changes)
+def enrolment(stage: Stage, token: Thumbprint | None = None, key: Key | None = None, **changes: Any) -> Application:
+    return Application(
+        ByToken(token or stage.token()), request(key or new_key()), changes.pop("asked", Asked()), **changes
+    )
 
 
-def asking(stage: Stage, one: Enrolment) -> asyncio.Task[Issued]:
-    return asyncio.create_task(enrol.enrol(stage.authority, one))
+def asking(stage: Stage, one: Application) -> asyncio.Task[Issued]:
+    return asyncio.create_task(desk.apply(stage.authority, one))
 
 
 async def outcomes(tasks: Sequence[asyncio.Task[Issued]]) -> list[Issued | BaseException]:
@@ -65,7 +67,7 @@ async def outcomes(tasks: Sequence[asyncio.Task[Issued]]) -> list[Issued | BaseE
 
 
 async def behind(
-    gate: Gate, stage: Stage, waiting: Sequence[Enrolment], ahead: Enrolment | None = None
+    gate: Gate, stage: Stage, waiting: Sequence[Application], ahead: Application | None = None
 ) -> list[Issued | BaseException]:
     """One certificate stands at the signer while the others gather; then all go on."""
     first = asking(stage, ahead or enrolment(stage))
@@ -111,7 +113,7 @@ def test_beyond_the_queue_a_request_is_told_to_come_back(
     gate.opened.set()
     for one, outcome in zip(waiting, found, strict=True):
         if isinstance(outcome, Refused):
-            assert run(enrol.enrol(ready.authority, one))
+            assert run(desk.apply(ready.authority, one))
 
 
 def test_one_token_sent_twice_at_once_gets_one_certificate(ready: Stage, gate: Gate) -> None:
@@ -186,11 +188,11 @@ def test_a_signer_that_is_down_costs_nobody_a_token(ready: Stage) -> None:
     one = enrolment(ready)
     ready.signer.down = "The token is gone."
     with pytest.raises(Refused) as caught:
-        run(enrol.enrol(ready.authority, one))
+        run(desk.apply(ready.authority, one))
     assert caught.value.reason is Reason.UNAVAILABLE
     assert ready.unfinished() == []
     ready.signer.down = None
-    assert run(enrol.enrol(ready.authority, one))
+    assert run(desk.apply(ready.authority, one))
 
 
 def test_a_fault_in_the_middle_fails_its_batch_and_the_line_goes_on(ready: Stage, gate: Gate) -> None:
@@ -206,7 +208,7 @@ def test_a_fault_in_the_middle_fails_its_batch_and_the_line_goes_on(ready: Stage
     assert all(ready.status(one.intent) == Good() for one in again if isinstance(one, Issued))
 
 
-async def together(stage: Stage, waiting: Sequence[Enrolment]) -> list[Issued | BaseException]:
+async def together(stage: Stage, waiting: Sequence[Application]) -> list[Issued | BaseException]:
     return await outcomes([asking(stage, one) for one in waiting])
 
 
@@ -248,7 +250,7 @@ def test_a_caller_who_goes_away_disturbs_nobody(ready: Stage, gate: Gate) -> Non
         return await stays
 
     assert run(leave())
-    assert run(enrol.enrol(ready.authority, one)), "and coming back gets the certificate that was made meanwhile"
+    assert run(desk.apply(ready.authority, one)), "and coming back gets the certificate that was made meanwhile"
     assert len(ready.issued()) == 3
 
 
@@ -350,5 +352,5 @@ class TestIdempotency:
         stage: Stage, idempotency_key: str, key: Key, token: Thumbprint | None = None, asked: Asked | None = None
     ) -> Issued:
         one = enrolment(stage, token, key, idempotency_key=idempotency_key, asked=asked or Asked())
-        sending: Coroutine[Any, Any, Issued] = enrol.enrol(stage.authority, one)
+        sending: Coroutine[Any, Any, Issued] = desk.apply(stage.authority, one)
         return run(sending)

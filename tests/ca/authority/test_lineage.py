@@ -74,7 +74,34 @@ def test_what_lies_beyond_one_that_is_revoked_or_held_is_reached(stage: Stage) -
     kin = family(stage)
     revoke.revoke_serial(stage.authority, kin[1].serial, SUPERSEDED, "ops")
     hold.hold(stage.authority, kin[2].serial, "ops")
-    assert serials(below(stage, kin[0], dry_run=False)) == [kin[2].serial, kin[3].serial]
+    late, below_held = certified(stage, 6, kin[1]), certified(stage, 7, kin[2])
+    assert serials(below(stage, kin[0], dry_run=False)) == [kin[2].serial, late.serial, below_held.serial]
+
+
+def test_the_revocation_of_one_takes_with_it_what_was_delegated_from_it(stage: Stage) -> None:
+    kin = family(stage)
+    revoke.revoke_serial(stage.authority, kin[1].serial, SUPERSEDED, "ops")
+    assert states(stage, kin) == ["live", "revoked", "live", "revoked", "live"]
+    revoke.revoke_serial(stage.authority, kin[0].serial, SUPERSEDED, "ops")
+    assert states(stage, kin) == ["revoked"] * 4 + ["live"]
+    assert len(stage.audited("certificate.revoke")) == 4
+
+
+def test_a_second_call_revokes_what_the_first_left_below(stage: Stage) -> None:
+    kin = family(stage)
+    revoke.revoke_serial(stage.authority, kin[0].serial, SUPERSEDED, "ops")
+    late = certified(stage, 6, kin[3])
+    revoke.revoke_serial(stage.authority, kin[0].serial, SUPERSEDED, "ops")
+    assert states(stage, [late]) == ["revoked"]
+
+
+def test_nothing_is_said_against_the_key_of_a_child_of_one_that_was_compromised(stage: Stage) -> None:
+    kin = family(stage)
+    revoke.revoke_serial(stage.authority, kin[0].serial, COMPROMISED, "ops")
+    with stage.database.read() as connection:
+        found = [revoke.require(connection, one.serial).reason for one in kin]
+    assert found == ["keyCompromise", *["privilegeWithdrawn"] * 3, None]
+    assert [entry.detail["key_sha256"] for entry in stage.audited("key.block")] == [kin[0].key.hex]
 
 
 def test_an_unknown_ancestor_has_no_descendants(stage: Stage) -> None:
@@ -177,8 +204,9 @@ def expected(forest: Forest) -> set[int]:
     open_ = {n for n in everyone if forest.members[n][3] != "revoked"}
     if forest.reason is COMPROMISED:
         lost = {forest.members[n][1] for n in named & open_}
-        named |= {n for n in everyone if forest.members[n][1] in lost}
-    return named & open_
+        taken = {n for n in everyone if forest.members[n][1] in lost}
+        named |= taken
+    return (named | {below for n in named for below in descendants(forest, n)}) & open_
 
 
 @given(forest=forests())

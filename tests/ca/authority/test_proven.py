@@ -7,9 +7,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from ca.authority import compromise, enrol, infrastructure
+from ca.authority import compromise, desk, infrastructure
+from ca.authority.claims import Application, ByToken
 from ca.authority.compromise import HOLDER, PROOF
-from ca.authority.enrol import Enrolment
 from ca.identifiers import Thumbprint
 from ca.pki import keys
 from ca.policy.ceiling import Asked
@@ -93,7 +93,9 @@ def test_a_request_for_a_certificate_is_no_proof(ready: Stage, subject: x509.Nam
 
 def test_a_proof_is_no_request_for_a_certificate(ready: Stage) -> None:
     with pytest.raises(Refused) as caught:
-        run(enrol.enrol(ready.authority, Enrolment(ready.token(), request(new_key(), subject=PROOF), Asked())))
+        run(
+            desk.apply(ready.authority, Application(ByToken(ready.token()), request(new_key(), subject=PROOF), Asked()))
+        )
     assert caught.value.reason is Reason.CSR_IDENTITY
 
 

@@ -72,11 +72,11 @@ def test_deadlines(ready: Stage, apart: timedelta, accepted: bool) -> None:
 
 def test_details_are_digested_in_their_canonical_form(ready: Stage) -> None:
     """RFC 8785: the order of members and the white space do not matter."""
-    one = ready.task("one", authorization_details=[{"type": "a", "b": 1.0, "c": "\u00e9"}])
-    two = ready.task("two", authorization_details=[{"c": "\u00e9", "b": 1, "type": "a"}])
+    one = ready.task("one", details=[{"type": "a", "b": 1.0, "c": "\u00e9"}])
+    two = ready.task("two", details=[{"c": "\u00e9", "b": 1, "type": "a"}])
     expected = Thumbprint.of('[{"b":1,"c":"\u00e9","type":"a"}]'.encode()).digest
-    assert one.task.details_sha256 == two.task.details_sha256 == expected
-    assert ready.task("none").task.details_sha256 is None
+    assert one.task.reach.details.digest == two.task.reach.details.digest == expected
+    assert ready.task("none").task.reach.details.digest is None
 
 
 NESTED: list[Any] = []
@@ -98,7 +98,7 @@ BAD_DETAILS = {
 
 @pytest.mark.parametrize("details", BAD_DETAILS.values(), ids=BAD_DETAILS.keys())
 def test_bad_details_are_refused(ready: Stage, details: list[dict[str, Any]]) -> None:
-    assert refusal(ready, authorization_details=details) is Reason.MALFORMED
+    assert refusal(ready, details=details) is Reason.MALFORMED
 
 
 @pytest.mark.parametrize("state", [TaskState.COMPLETED, TaskState.CANCELLED])

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from ca.identifiers import AgentId, TaskId, TenantId
 from ca.policy.ceiling import Agent, AgentState, Asked, Grant, Lifetimes, Task, TaskState, decide
+from ca.policy.details import Details
+from ca.policy.reach import Reach
 from ca.policy.scope import Scope
 from ca.refusals import Reason, Refused
 
@@ -19,9 +21,7 @@ TASK = Task(
     id=TaskId("t"),
     agent=AGENT.id,
     state=TaskState.RUNNING,
-    scope=Scope.parse("read"),
-    resources=(),
-    details_sha256=None,
+    reach=Reach(Scope.parse("read"), ("https://a.example",), Details.of([{"type": "a", "actions": ["b", "c"]}])),
     deadline=NOW + timedelta(hours=1),
     principal=None,
 )
@@ -35,7 +35,7 @@ AGENTS = st.builds(
     st.sampled_from(AgentState),
 )
 TASKS = st.builds(
-    lambda scope, deadline, state: replace(TASK, scope=scope, deadline=deadline, state=state),
+    lambda scope, deadline, state: replace(TASK, reach=Reach(scope), deadline=deadline, state=state),
     SCOPES,
     MOMENTS,
     st.sampled_from(TaskState),
@@ -68,20 +68,20 @@ def test_nothing_widens(agent: Agent, task: Task | None, asked: Asked, lifetimes
         )
         return
     assert agent.state is AgentState.ACTIVE
-    assert grant.scope.within(agent.ceiling)
+    assert grant.reach.scope.within(agent.ceiling)
     assert grant.lifetime <= lifetimes.longest
     assert agent.max_lifetime is None or grant.lifetime <= agent.max_lifetime
     if asked.scope is not None:
-        assert grant.scope == asked.scope
+        assert grant.reach.scope == asked.scope
     if asked.not_after is not None:
         assert NOW + grant.lifetime <= asked.not_after
     if task is None:
-        assert not grant.scope
+        assert not grant.reach.scope
         assert asked.task is None
     else:
         assert task.state is TaskState.RUNNING
         assert task.deadline > NOW
-        assert grant.scope.within(task.scope)
+        assert grant.reach.within(task.reach)
         assert task.deadline in grant.ends
 
 
@@ -93,32 +93,32 @@ def test_a_narrower_ceiling_never_gives_more(agent: Agent, task: Task, asked: As
         under_less = decide(narrow, task, asked, LIFETIMES, NOW)
     except Refused:
         return
-    assert under_less.scope.within(decide(agent, task, asked, LIFETIMES, NOW).scope)
+    assert under_less.reach.within(decide(agent, task, asked, LIFETIMES, NOW).reach)
 
 
 @given(SCOPES, SCOPES, SCOPES)
 def test_a_grant_of_a_grant_stays_within_the_first_ceiling(ceiling: Scope, scope: Scope, asked: Scope) -> None:
     """Transitive: a task opened with what a grant gave cannot reach past the agent that had it."""
     agent = replace(AGENT, ceiling=ceiling)
-    first = decide(agent, replace(TASK, scope=scope), Asked(), LIFETIMES, NOW)
+    first = decide(agent, replace(TASK, reach=Reach(scope)), Asked(), LIFETIMES, NOW)
     try:
-        second = decide(agent, replace(TASK, scope=first.scope), Asked(scope=asked), LIFETIMES, NOW)
+        second = decide(agent, replace(TASK, reach=first.reach), Asked(scope=asked), LIFETIMES, NOW)
     except Refused as refused:
         assert refused.reason is Reason.SCOPE_EXCEEDED
-        assert not asked.within(first.scope)
+        assert not asked.within(first.reach.scope)
     else:
-        assert second.scope.within(first.scope)
-        assert second.scope.within(ceiling)
+        assert second.reach.within(first.reach)
+        assert second.reach.scope.within(ceiling)
 
 
 def test_without_asking_all_that_may_be_had_is_granted() -> None:
     grant = decide(AGENT, TASK, Asked(), LIFETIMES, NOW)
-    assert grant == Grant(AGENT, TASK, Scope.parse("read"), timedelta(minutes=15), (TASK.deadline,))
+    assert grant == Grant(AGENT, TASK, TASK.reach, timedelta(minutes=15), (TASK.deadline,))
 
 
 def test_without_a_task_there_is_no_scope() -> None:
     grant = decide(AGENT, None, Asked(), LIFETIMES, NOW)
-    assert grant == Grant(AGENT, None, Scope(), timedelta(minutes=15), ())
+    assert grant == Grant(AGENT, None, Reach(), timedelta(minutes=15), ())
 
 
 def test_a_suspended_agent_is_refused() -> None:
@@ -156,8 +156,8 @@ def test_a_scope_without_a_task_is_refused() -> None:
 
 
 def test_the_empty_scope_may_always_be_asked_for() -> None:
-    assert not decide(AGENT, TASK, Asked(scope=Scope()), LIFETIMES, NOW).scope
-    assert not decide(AGENT, None, Asked(scope=Scope()), LIFETIMES, NOW).scope
+    assert not decide(AGENT, TASK, Asked(scope=Scope()), LIFETIMES, NOW).reach.scope
+    assert not decide(AGENT, None, Asked(scope=Scope()), LIFETIMES, NOW).reach.scope
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from ca.identifiers import AgentId, Serial, TaskId, TenantId, Thumbprint
 from ca.pki.profile import Kind
 from ca.pki.signed import ToBeSigned, assemble
 from ca.policy.ceiling import Agent, AgentState, Principal, Task, TaskState
+from ca.policy.details import Details
+from ca.policy.reach import Reach
 from ca.policy.scope import Scope
 from ca.store import certificates, revocations
 from ca.store.agents import AgentRecord
@@ -86,13 +88,11 @@ def task(name: str = TASK, tenant: str = TENANT, **changes: Any) -> TaskRecord:
         id=TaskId(name),
         agent=AGENT,
         state=TaskState.RUNNING,
-        scope=Scope.parse("read"),
-        resources=("https://api.example",),
-        details_sha256=bytes(32),
+        reach=Reach(Scope.parse("read"), ("https://api.example",), Details.of([{"type": "payment", "limit": 5}])),
         deadline=NOW + timedelta(hours=1),
         principal=Principal("https://idp.example", "alice"),
     )
-    return TaskRecord(TenantId(tenant), replace(made, **changes), [{"type": "payment", "limit": 5}], NOW)
+    return TaskRecord(TenantId(tenant), replace(made, **changes), NOW)
 
 
 def token(text: str = "one", **changes: Any) -> TokenRecord:
@@ -117,7 +117,7 @@ def revoke(
     def act(connection: Connection) -> int:
         begun = revocations.begin(connection, issuer, at, reason)
         revocations.revoke(connection, begun, certificates_table.c.serial.in_([one.serial.octets for one in intents]))
-        return revocations.count(connection, begun)
+        return revocations.count(connection, revocations.done_by(begun))
 
     return written(database, act)
 

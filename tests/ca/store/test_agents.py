@@ -56,7 +56,7 @@ def test_replacing_changes_one_agents_ceiling_and_state(database: Database) -> N
         max_lifetime=timedelta(seconds=90),
         max_depth=1,
     )
-    written(database, lambda connection: agents.replace(connection, changed))
+    written(database, lambda connection: agents.replace(connection, replace(agent(), agent=changed)))
     with database.read() as connection:
         assert agents.find(connection, TENANT, AGENT) == replace(agent(), agent=changed)
         assert agents.find(connection, TENANT, AgentId("other")) == agent("other")

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from ca.identifiers import AgentId, TaskId, TenantId
 from ca.policy.ceiling import TaskState
-from ca.policy.scope import Scope
+from ca.policy.reach import Reach
 from ca.refusals import Reason, Refused
 from ca.store import tasks
 from ca.store.tasks import TaskRecord
@@ -25,7 +24,7 @@ def found(database: Database, name: str = TASK, tenant: str = TENANT) -> TaskRec
         return tasks.find(connection, TenantId(tenant), TaskId(name))
 
 
-LEAST = replace(task(scope=Scope(), resources=(), details_sha256=None, principal=None), authorization_details=[])
+LEAST = task(reach=Reach(), principal=None)
 
 
 @pytest.mark.parametrize("record", [task(), LEAST], ids=["full", "least"])

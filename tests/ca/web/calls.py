@@ -16,7 +16,7 @@ from ca.identifiers import OperatorName
 from ca.refusals import Reason
 from ca.store.operators import Role
 from ca.web.app import build
-from ca.web.enrolment import pem
+from ca.web.issued import pem
 from ca.web.peer import Receive, Scope, Send
 from ca.web.problems import STATUS, TYPE
 from tests.ca.authority.stage import Stage, new_key, request, run

@@ -35,7 +35,8 @@ from ca.store.filters import Filter
 from ca.store.operators import Role
 from ca.store.proposals import Proposal
 from ca.web.app import build
-from ca.web.enrolment import Door, pem
+from ca.web.enrolment import Door
+from ca.web.issued import pem
 from ca.web.peer import Receive, Scope, Send
 from ca.web.problems import TYPE, Problem
 from tests.ca.authority.stage import AGENT, TASK, TENANT, Key, Stage, new_key, run

@@ -1,0 +1,122 @@
+"""What a batch of applications is decided on, read so that nobody can change it before the intents are stored.
+
+Who they are is read first, since that never changes; then come the locks, in the order that is everybody's:
+agents, tasks, keys, revocations; and under them what became of the certificates that were shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from ca.authority.authority import Authority
+from ca.authority.claims import (
+    AgentName,
+    Application,
+    ByAttestation,
+    ByCertificate,
+    ByToken,
+    Delegation,
+    Known,
+    Renewal,
+)
+from ca.authority.issuance import Idempotency
+from ca.identifiers import AgentId, SpiffeId, Thumbprint
+from ca.pki.extensions import carried
+from ca.policy.ceiling import Task
+from ca.policy.details import Details
+from ca.store import (
+    agents,
+    blocked_keys,
+    certificates,
+    details,
+    idempotency,
+    revocations,
+    spent_proofs,
+    tasks,
+    tokens,
+)
+from ca.store.certificates import CertificateRecord
+from ca.store.idempotency import Answered
+from ca.store.transaction import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that a batch is decided on."""
+
+    known: Known
+    answered: Mapping[Thumbprint, Answered]
+    refused_keys: Collection[Thumbprint]
+
+
+def gather(authority: Authority, connection: Connection, applications: Sequence[Application], now: datetime) -> Facts:
+    """Reads, locks, and reads again what may have changed in between."""
+    shown = _shown(authority, connection, applications)
+    subjects = {id(one): name for one in applications if (name := one.claim.subject(shown)) is not None}
+    real = [one for one in applications if id(one) in subjects]
+    wanted = {(subjects[id(one)][0], task) for one in real if (task := one.claim.task(shown, one.asked))}
+    held = agents.hold(connection, {*subjects.values(), *_holders(shown.certificates.values())})
+    running = tasks.hold(connection, wanted)
+    refused = blocked_keys.refused(connection, {one.request.key_thumbprint for one in real})
+    known = replace(shown, agents=held, tasks=running)
+    if shown.certificates:
+        known = _standing(authority, connection, known, now)
+    used = [one for application in real if (one := idempotency_of(authority, known, application))]
+    return Facts(known, idempotency.find(connection, [one.key for one in used], now), refused)
+
+
+def idempotency_of(authority: Authority, known: Known, application: Application) -> Idempotency | None:
+    """An idempotency key is the agent's own: of two agents that send the same one, neither learns of the other."""
+    subject, key = application.claim.subject(known), application.idempotency_key
+    if subject is None or key is None:
+        return None
+    holder, asked = SpiffeId.agent(authority.names.trust_domain, *subject), application.asked
+    task = application.claim.task(known, asked)
+    wanted = f"{application.claim.act} {application.request.key_thumbprint} {task} {asked}"
+    return Idempotency(key=Thumbprint.of(f"{holder} {key}".encode()), request=Thumbprint.of(wanted.encode()))
+
+
+def _shown(authority: Authority, connection: Connection, applications: Sequence[Application]) -> Known:
+    """Who they are, by what they show."""
+    claims = [one.claim for one in applications]
+    by_token = {claim.token for claim in claims if isinstance(claim, ByToken)}
+    attested = [claim for claim in claims if isinstance(claim, ByAttestation)]
+    by_certificate = {claim.x5t for claim in claims if isinstance(claim, ByCertificate | Renewal | Delegation)}
+    return Known(
+        arc=authority.names.oid_arc,
+        tokens=tokens.find(connection, by_token) if by_token else {},
+        identities=agents.by_identity(connection, {claim.identity for claim in attested}),
+        spent=spent_proofs.spent(connection, {one for claim in attested if (one := claim.attested.once)}),
+        certificates=certificates.by_thumbprints(connection, by_certificate),
+    )
+
+
+def _standing(authority: Authority, connection: Connection, known: Known, now: datetime) -> Known:
+    """The certificates as they stand once nobody can revoke one, and the live ones above them."""
+    revocations.keep_still(connection, authority.issuer.id)
+    standing = certificates.by_thumbprints(connection, known.certificates.keys())
+    parents = {record.intent.parent for record in standing.values() if record.intent.parent}
+    newest = {one: found for one in parents if (found := certificates.newest_of_line(connection, one, now))}
+    above = set(_holders(newest.values())) - known.agents.keys()
+    return replace(
+        known,
+        certificates=standing,
+        newest=newest,
+        agents={**known.agents, **agents.hold(connection, above)},
+        details=_details(known.arc, connection, [*standing.values(), *newest.values()], known.tasks.values()),
+    )
+
+
+def _details(
+    arc: str, connection: Connection, records: Iterable[CertificateRecord], running: Iterable[Task]
+) -> dict[bytes, Details]:
+    """By their digests, those that these certificates carry."""
+    found = {one.reach.details.digest: one.reach.details for one in running if one.reach.details.digest}
+    said = {task.details_sha256 for record in records if (task := carried(record.der, arc)[0])}
+    return {**found, **details.find(connection, {digest for digest in said if digest} - found.keys())}
+
+
+def _holders(records: Iterable[CertificateRecord]) -> list[AgentName]:
+    return [(one.intent.tenant, AgentId(one.intent.holder)) for one in records if one.intent.tenant]
