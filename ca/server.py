@@ -107,7 +107,7 @@ async def _run(settings: Settings, authority: Authority, replica: Replica, life:
             lambda: infrastructure.renew_responder(authority),
         ),
     )
-    app = build(authority, publisher, _lifespan(publisher, upkeep, providers))
+    app = build(authority, publisher, _lifespan(publisher, upkeep, providers), providers)
     try:
         listener = listening.listener(*split_listener(settings.listen), shared=settings.workers > 1)
     except OSError as error:
