@@ -207,11 +207,15 @@ class World:
             headers = {"Authorization": f"Bearer {token}"}
             return agent.post("/v1/certificates", json={"csr": csr.decode(), **body}, headers=headers)
 
+    def soon(self, **apart: float) -> str:
+        """A moment from now, as RFC 3339 writes it."""
+        return f"{datetime.now(UTC) + timedelta(**apart):%Y-%m-%dT%H:%M:%SZ}"  # noqa: TID251 (as an agent would write it)
+
     def enrol_briefly(self) -> list[x509.Certificate]:
         """A new agent's certificate that lives for less than `BRIEF_SECONDS`, and the issuing CA's."""
-        end = datetime.now(UTC) + timedelta(seconds=BRIEF_SECONDS - 10)  # noqa: TID251 (as an agent would write it)
+        end = self.soon(seconds=BRIEF_SECONDS - 10)
         token, csr = self.token(self.new_agent()), key_and_csr()[1]
-        answer = self.post_csr(token, csr, not_after=f"{end:%Y-%m-%dT%H:%M:%SZ}")
+        answer = self.post_csr(token, csr, not_after=end)
         assert answer.status_code == 201, answer.text
         return x509.load_pem_x509_certificates(answer.json()["chain"].encode())
 

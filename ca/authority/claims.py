@@ -73,6 +73,10 @@ class Claim(Protocol):
         """What is done by it: enrol, renew or delegate."""
 
     @property
+    def wanted(self) -> str:
+        """What of the claim itself makes a request another one."""
+
+    @property
     def marks(self) -> tuple[bytes, ...]:
         """What it shares with another claim of which only one can be granted at a time."""
 
@@ -91,12 +95,16 @@ class Claim(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """Somebody asks for a certificate: by what right, for which proven key, for how much, and under which key again."""
+    """Somebody asks for a certificate: by what right, for which proven key, for how much, and under which key again.
+
+    `named` is the agent that a user's name beside the proof says it is for.
+    """
 
     claim: Claim
     request: CertificateRequest
     asked: Asked
     idempotency_key: str | None = None
+    named: AgentId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +112,7 @@ class ByToken:
     """A one-time enrolment token, by its hash."""
 
     token: Thumbprint
-    act = "enrol"
+    act = wanted = "enrol"
 
     @property
     def marks(self) -> tuple[bytes, ...]:
@@ -135,7 +143,7 @@ class ByAttestation:
     """What a provider of identity attested: an issuer's subject, who is an agent by exact comparison."""
 
     attested: Attested
-    act = "enrol"
+    act = wanted = "enrol"
 
     @property
     def marks(self) -> tuple[bytes, ...]:
@@ -171,7 +179,7 @@ class ByCertificate:
     """A live certificate of this authority: one without a task may take up any of its agent's, another keeps it."""
 
     x5t: Thumbprint
-    act = "enrol"
+    act = wanted = "enrol"
 
     @property
     def marks(self) -> tuple[bytes, ...]:
@@ -196,7 +204,7 @@ class Renewal:
     """A live certificate that is to be followed by one of the same identity and task."""
 
     x5t: Thumbprint
-    act = "renew"
+    act = wanted = "renew"
 
     @property
     def marks(self) -> tuple[bytes, ...]:
@@ -224,6 +232,10 @@ class Delegation:
     child: AgentId | None
     random: bytes
     act = "delegate"
+
+    @property
+    def wanted(self) -> str:
+        return f"delegate {self.child}"
 
     @property
     def marks(self) -> tuple[bytes, ...]:

@@ -56,9 +56,17 @@ def decide(
 
 def _verdict(authority: Authority, facts: Facts, application: Application, now: datetime) -> Verdict:
     try:
+        _check_name(facts, application)
         return _earlier(authority, facts, application) or _decision(authority, facts, application, now)
     except Refused as refusal:
         return Denied(refusal, _refusal_entry(authority, facts, application, refusal, now))
+
+
+def _check_name(facts: Facts, application: Application) -> None:
+    """A proof under another's name is refused as one that proves nothing, and stays unspent."""
+    subject = application.claim.subject(facts.known)
+    if application.named is not None and subject is not None and subject[1] != application.named:
+        raise token.refused()
 
 
 def _earlier(authority: Authority, facts: Facts, application: Application) -> Earlier | None:

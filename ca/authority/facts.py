@@ -68,13 +68,13 @@ def gather(authority: Authority, connection: Connection, applications: Sequence[
 
 
 def idempotency_of(authority: Authority, known: Known, application: Application) -> Idempotency | None:
-    """An idempotency key is the agent's own: of two agents that send the same one, neither learns of the other."""
-    subject, key = application.claim.subject(known), application.idempotency_key
-    if subject is None or key is None:
+    """An idempotency key is its sender's own: of two agents that send the same one, neither learns of the other."""
+    claim, asked = application.claim, application.asked
+    actor, key = claim.actor(known), application.idempotency_key
+    if actor is None or key is None:
         return None
-    holder, asked = SpiffeId.agent(authority.names.trust_domain, *subject), application.asked
-    task = application.claim.task(known, asked)
-    wanted = f"{application.claim.act} {application.request.key_thumbprint} {task} {asked}"
+    holder = SpiffeId.agent(authority.names.trust_domain, *actor)
+    wanted = f"{claim.wanted} {application.request.key_thumbprint} {claim.task(known, asked)} {asked}"
     return Idempotency(key=Thumbprint.of(f"{holder} {key}".encode()), request=Thumbprint.of(wanted.encode()))
 
 

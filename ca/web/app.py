@@ -11,8 +11,21 @@ from fastapi import FastAPI
 from ca.authority.authority import Authority
 from ca.authority.publisher import Publisher
 from ca.proofs.providers import Providers
-from ca.web import agents, applications, certificates, crls, operators, problems, public, revocations, tasks, tokens
+from ca.web import (
+    agents,
+    applications,
+    certificates,
+    crls,
+    est,
+    operators,
+    problems,
+    public,
+    revocations,
+    tasks,
+    tokens,
+)
 from ca.web.enrolment import Door
+from ca.web.est import Est
 from ca.web.limits import BodyLimit
 
 DESCRIPTION = "The certificate authority for AI agents. Errors are RFC 9457 problems with a stable `type`."
@@ -41,11 +54,11 @@ def build(authority: Authority, publisher: Publisher, lifespan: Lifespan, provid
     app.add_middleware(BodyLimit)
     for noun in (certificates, revocations, agents, tasks, tokens, operators, crls, public):
         app.include_router(noun.router)
-    _describe_the_door(app)
-    return Door(app, authority, providers)
+    _describe_the_doors(app)
+    return Door(Est(app, authority, providers), authority, providers)
 
 
-def _describe_the_door(app: FastAPI) -> None:
+def _describe_the_doors(app: FastAPI) -> None:
     """What stands before it, in the document that the framework makes of all other routes."""
     described = app.openapi
 
@@ -53,6 +66,7 @@ def _describe_the_door(app: FastAPI) -> None:
         document = described()
         for path, operation in applications.OPERATIONS.items():
             document["paths"].setdefault(path, {})["post"] = operation
+        document["paths"].update(est.DESCRIPTION)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign] # FastAPI's documented way to extend the document

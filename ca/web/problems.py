@@ -65,6 +65,7 @@ class Problem(JSONResponse):
 
     def __init__(self, reason: Reason, detail: str) -> None:
         status = STATUS[reason]
+        self.detail = detail
         title = reason.value.replace("-", " ").capitalize()
         body = {"type": TYPE + reason.value, "title": title, "status": status.value, "detail": detail}
         super().__init__(body, status.value, _headers(status))

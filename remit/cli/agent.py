@@ -8,7 +8,10 @@ import click
 
 from remit.cli.common import connect, limit_option, operator_options, seconds, show, show_table, tenant_option
 
-FIELDS = ("id", "tenant", "status", "spiffe_id", "scope", "max_lifetime", "max_depth", "description", "created_at")
+FIELDS = (
+    *("id", "tenant", "status", "spiffe_id", "scope", "max_lifetime", "max_depth", "parent"),
+    *("oidc_issuer", "oidc_subject", "description", "created_at"),
+)
 
 
 @click.group()
@@ -18,6 +21,8 @@ def agent() -> None:
 
 def _ceiling(command: Any) -> Any:
     for option in (
+        click.option("--oidc-subject", help="Their sub, exactly: two agents never share one."),
+        click.option("--oidc-issuer", help="The iss of the OIDC tokens that prove it, as remit.toml has it."),
         click.option("--max-depth", type=click.IntRange(0, 15), help="How deep it may delegate."),
         click.option("--max-lifetime", callback=seconds, help="How long a certificate may live, such as 15m."),
         click.option("--scope", help="The widest scope of its tasks, such as 'files:read tickets:write'."),
@@ -64,7 +69,7 @@ def show_agent(name: str, tenant: str | None, credential: Any, url: str | None, 
 def update(name: str, tenant: str | None, credential: Any, url: str | None, as_json: bool, **ceiling: Any) -> None:
     """Changes the parts of an agent's ceiling that are named."""
     if all(value is None for value in ceiling.values()):
-        raise click.UsageError("Name what is to change: --scope, --max-lifetime or --max-depth.")
+        raise click.UsageError("Name what is to change: --scope, --max-lifetime, --max-depth or its identity.")
     answer = connect(credential, url).call("PATCH", f"/v1/agents/{name}", json=ceiling, params={"tenant": tenant})
     show(answer, as_json, FIELDS)
 

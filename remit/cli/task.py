@@ -84,6 +84,41 @@ def show_task(name: str, tenant: str | None, credential: Any, url: str | None, a
 
 @task.command()
 @click.argument("name")
+@click.option("--scope", help="Within what it has.")
+@click.option("--resource", "resources", multiple=True, help="Of those that it has; may be repeated.")
+@click.option(
+    "--authorization-details",
+    "details",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A file with the JSON array of RFC 9396, within those that it has.",
+)
+@click.option("--deadline", callback=moment, help="Earlier than it is: a time, or a duration such as 1h.")
+@tenant_option
+@operator_options
+def narrow(
+    name: str,
+    scope: str | None,
+    resources: tuple[str, ...],
+    details: Path | None,
+    deadline: str | None,
+    tenant: str | None,
+    credential: Any,
+    url: str | None,
+    as_json: bool,
+) -> None:
+    """Takes away from a running task; what is not named stays."""
+    body = {
+        "scope": scope,
+        "resources": list(resources) or None,
+        "authorization_details": _details(details),
+        "deadline": deadline,
+    }
+    answer = connect(credential, url).call("PATCH", f"/v1/tasks/{name}", params={"tenant": tenant}, json=body)
+    show(answer, as_json, FIELDS)
+
+
+@task.command()
+@click.argument("name")
 @tenant_option
 @operator_options
 def complete(name: str, tenant: str | None, credential: Any, url: str | None, as_json: bool) -> None:

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import httpx2
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from tests.world import World
 
 
+@pytest.mark.slow
 def test_the_root_revokes_the_issuing_ca_and_what_it_issued_is_refused(tmp_path: Path) -> None:
     world = World(tmp_path).init().start()
     try:

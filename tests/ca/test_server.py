@@ -5,9 +5,12 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from tests.world import World
 
 
+@pytest.mark.slow
 def test_an_unfit_list_does_not_keep_the_authority_from_revoking(tmp_path: Path) -> None:
     """Found once: a row that was lost from the database stopped the next start, and with it every revocation."""
     world = World(tmp_path).init().start()

@@ -82,7 +82,13 @@ def serves(world: World) -> bool:
         return False
 
 
-@pytest.mark.parametrize("died", [False, True], ids=["the CA lives on", "the CA dies with it"])
+@pytest.mark.parametrize(
+    "died",
+    [
+        pytest.param(False, id="the CA lives on"),
+        pytest.param(True, id="the CA dies with it", marks=pytest.mark.slow),
+    ],
+)
 def test_what_was_answered_outlives_a_failover_that_lost_it(pair: Pair, died: bool) -> None:
     world = pair.world
     agent = world.new_agent()
@@ -156,6 +162,7 @@ class Harvest:
             return ocsp.load_der_ocsp_response(answer.read()).certificate_status
 
 
+@pytest.mark.slow
 def test_under_load_no_answered_certificate_is_ever_unknown(pair: Pair) -> None:
     world, harvest = pair.world, Harvest()
     agent = world.new_agent()

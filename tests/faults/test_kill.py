@@ -24,6 +24,7 @@ def own(tmp_path: Path) -> Iterator[World]:
     made.stop()
 
 
+@pytest.mark.slow
 def test_what_was_handed_out_survives_sigkill_and_can_be_revoked(own: World) -> None:
     handed_out: list[str] = []
     for _ in range(ROUNDS):

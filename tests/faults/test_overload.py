@@ -117,6 +117,7 @@ def trickle(one: socket.socket) -> None:
         one.sendall(b"a")
 
 
+@pytest.mark.slow
 @on_linux
 def test_who_is_silent_is_ended_in_time_and_all_others_are_served(world: World) -> None:
     serves(world)

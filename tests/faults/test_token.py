@@ -23,7 +23,9 @@ def shim(tmp_path: Path) -> Iterator[Shim]:
     shim.clear()
 
 
-@pytest.fixture(params=["1", "2"], ids=["one session", "two sessions"])
+@pytest.fixture(
+    params=[pytest.param("1", id="one session"), pytest.param("2", id="two sessions", marks=pytest.mark.slow)]
+)
 def own(request: pytest.FixtureRequest, shim: Shim, tmp_path: Path) -> Iterator[World]:
     world = World(tmp_path, **shim.environment, REMIT_PKCS11__SESSIONS=request.param).init().start()
     yield world

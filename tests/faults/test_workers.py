@@ -86,6 +86,7 @@ def test_a_worker_that_is_killed_comes_back_and_the_other_serves_on(world: World
     assert "worker_killed" in world.log()
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_parent_that_is_killed(initialised: World) -> None:
     initialised.start()
     wait_until(lambda: len(workers_of(initialised)) == WORKERS)

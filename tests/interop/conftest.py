@@ -23,6 +23,9 @@ from tests.interop.subject import Subject, crl_url_of, fetch_crl, subject, write
 
 CRL_PATIENCE_SECONDS = 10.0
 CLIENT_TIMEOUT_SECONDS = 120.0
+JDK = "a JDK of version 17 or later (Debian: default-jdk-headless, Homebrew: openjdk)"
+# On macOS `openssl` is LibreSSL, which answers other questions; Homebrew's stands here.
+HOMEBREW = ("/opt/homebrew/opt/openssl@3/bin/openssl", "/usr/local/opt/openssl@3/bin/openssl")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 FindTool = Callable[..., str]
@@ -146,3 +149,25 @@ def run() -> Run:
         )
 
     return start
+
+
+@pytest.fixture(scope="session")
+def openssl(find_tool: FindTool, run: Run) -> str:
+    """OpenSSL 3."""
+    path = find_tool(*HOMEBREW, "openssl", install="OpenSSL 3 (Debian: openssl, Homebrew: openssl@3)")
+    version = run(path, "version").stdout
+    if not version.startswith("OpenSSL 3"):
+        pytest.skip(f"{path} is {version.strip()}; install OpenSSL 3 (Debian: openssl, Homebrew: openssl@3)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def java(find_tool: FindTool, run: Run) -> str:
+    """A JDK, which compiles what it runs."""
+    path = find_tool("java", install=JDK)
+    modules = run(path, "--list-modules")
+    # Running a source file needs the compiler, which a runtime-only package leaves out; on macOS
+    # /usr/bin/java without a JDK is a stub that fails here.
+    if "jdk.compiler" not in modules.stdout:
+        pytest.skip(f"{path} cannot run a source file; install {JDK}")
+    return path

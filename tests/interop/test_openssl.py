@@ -8,20 +8,9 @@ from typing import Any
 
 import pytest
 
-# On macOS `openssl` is LibreSSL, which answers other questions; Homebrew's stands here.
-HOMEBREW = ("/opt/homebrew/opt/openssl@3/bin/openssl", "/usr/local/opt/openssl@3/bin/openssl")
 OCSP_PATIENCE_SECONDS = 10.0
 NEVER_ISSUED = "0x0102030405060708090a0b0c0d0e0f10111213"
 DIGESTS = pytest.mark.parametrize("digest", ["-sha1", "-sha256"])
-
-
-@pytest.fixture(scope="module")
-def openssl(find_tool: Any, run: Any) -> str:
-    path = str(find_tool(*HOMEBREW, "openssl", install="OpenSSL 3 (Debian: openssl, Homebrew: openssl@3)"))
-    version = run(path, "version").stdout
-    if not version.startswith("OpenSSL 3"):
-        pytest.skip(f"{path} is {version.strip()}; install OpenSSL 3 (Debian: openssl, Homebrew: openssl@3)")
-    return path
 
 
 def _verify(

@@ -227,3 +227,19 @@ def enroll_raw(world: World, token: str, directory: Path) -> subprocess.Complete
         *("--token-file", "-", "--dir", directory, "--json"),
         stdin=token,
     )
+
+
+def test_an_agent_is_known_to_a_provider_and_its_task_is_narrowed(world: World) -> None:
+    agent = world.new_agent(scope="read write")
+    subject = f"system:serviceaccount:agents:{agent}"
+    identity = ("--oidc-issuer", "https://kubernetes.default.svc", "--oidc-subject", subject)
+    changed = world.json("agent", "update", agent, *identity)
+    assert (changed["oidc_issuer"], changed["oidc_subject"]) == (identity[1], subject)
+    refused = world.cli("agent", "add", f"{agent}-twin", *identity)
+    assert refused.returncode == 1
+    assert "exists already" in refused.stderr
+    task = world.new_task(agent, scope="read write")
+    narrowed = world.json("task", "narrow", task, "--scope", "read", "--deadline", "1h")
+    assert narrowed["scope"] == "read"
+    wider = world.cli("task", "narrow", task, "--scope", "read write")
+    assert (wider.returncode, "exceeds what may be had: 'read'" in wider.stderr) == (1, True)

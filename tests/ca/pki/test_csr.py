@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from contextlib import suppress
 from ipaddress import ip_address
 
 import pytest
@@ -78,6 +79,33 @@ def test_pem_der_and_base64_are_one_request() -> None:
     wrapped = b"\r\n".join(base64[i : i + 64] for i in range(0, len(base64), 64))
     pem = b"-----BEGIN CERTIFICATE REQUEST-----\r\n" + wrapped + b"\r\n-----END CERTIFICATE REQUEST-----\r\n"
     assert csr.parse(der) == csr.parse(pem) == csr.parse(base64) == csr.parse(b"\n" + wrapped + b"\n")
+
+
+BASE64 = b64encode(made.request(made.info()))
+ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
+PLACE = st.integers(0, len(BASE64))
+
+
+@given(st.lists(st.tuples(PLACE, st.sampled_from([b" ", b"\t", b"\r", b"\n", b"\r\n"])), max_size=60))
+def test_white_space_anywhere_in_base64_is_nothing(spaces: list[tuple[int, bytes]]) -> None:
+    """RFC 8951 3.1, RFC 7468 3."""
+    text = BASE64
+    for place, space in sorted(spaces, reverse=True):
+        text = text[:place] + space + text[place:]
+    assert csr.parse(text) == csr.parse(BASE64)
+
+
+@given(place=PLACE, octet=st.sampled_from(sorted(set(range(256)) - set(ALPHABET) - set(b" \t\r\n\v\f"))))
+def test_another_octet_anywhere_in_base64_is_malformed(place: int, octet: int) -> None:
+    """A reader that passes over what it does not know reads two requests as one."""
+    assert reason_of(BASE64[:place] + bytes([octet]) + BASE64[place:]) is Reason.CSR_MALFORMED
+
+
+@given(st.binary(max_size=400) | st.text(ALPHABET.decode() + "\r\n-").map(str.encode), PLACE)
+def test_whatever_is_sent_is_refused_in_words(raw: bytes, place: int) -> None:
+    for sent in (raw, BASE64[:place] + raw, b64encode(raw)):
+        with suppress(Refused):
+            assert csr.parse(sent) == csr.parse(BASE64)
 
 
 def test_names_are_read_to_be_compared() -> None:

@@ -58,6 +58,7 @@ def test_each_setting_that_loses_commits_is_named(own: Cluster) -> None:
             assert shortfall(url) is None
 
 
+@pytest.mark.slow
 def test_the_authority_does_not_start_on_it_and_the_doctor_says_why(own: Cluster, tmp_path: Path) -> None:
     url = own.new_database()
     world = World(tmp_path, REMIT_DATABASE_URL=url).init()

@@ -12,9 +12,15 @@ from tests.ca.web.calls import Calls
 
 
 @pytest.fixture
-def calls(tmp_path: Path) -> Iterator[Calls]:
-    stage = Stage(tmp_path)
-    stage.agent()
-    stage.task()
-    yield Calls(stage)
-    stage.close()
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    """An authority that would issue: the agent and its task are there."""
+    made = Stage(tmp_path)
+    made.agent()
+    made.task()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def calls(stage: Stage) -> Calls:
+    return Calls(stage)

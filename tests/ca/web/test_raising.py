@@ -34,7 +34,9 @@ from ca.store.certificates import State
 from ca.store.filters import Filter
 from ca.store.operators import Role
 from ca.store.proposals import Proposal
+from ca.web import est
 from ca.web.app import build
+from ca.web.applications import PKCS10
 from ca.web.enrolment import Door
 from ca.web.issued import pem
 from ca.web.peer import Receive, Scope, Send
@@ -43,11 +45,13 @@ from tests.ca.authority.stage import AGENT, TASK, TENANT, Key, Stage, new_key, r
 from tests.world import key_and_csr
 
 CANARY = "canary-8d1f"
+ENROLMENTS = ("/v1/certificates", est.SIMPLEENROLL)
+BY_AN_AGENT = (est.SIMPLEREENROLL,)
 
 
 @dataclass
 class House:
-    """The application over a stage, as the administrator calls it."""
+    """The application over a stage, as the administrator calls it, or where only it may the agent."""
 
     stage: Stage
     door: Door
@@ -56,22 +60,27 @@ class House:
     issued: Issued
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope.setdefault("extensions", {})["tls"] = {"client_cert_chain": [pem(self.admin.der)]}
+        caller = self.issued if scope["path"] in BY_AN_AGENT else self.admin
+        scope.setdefault("extensions", {})["tls"] = {"client_cert_chain": [pem(caller.der)]}
         await self.door(scope, receive, send)
 
     def asking(self, act: Act) -> Callable[[], httpx2.Response]:
         """The request, with whatever it needs made before."""
         proposal = self.proposal() if "{proposal}" in act.path else ""
         path = act.path.format(serial=self.issued.intent.serial, agent=AGENT, task=TASK, proposal=proposal)
-        headers = {"Authorization": f"Bearer {self.token()}"} if act.path == "/v1/certificates" else {}
+        headers = {"Authorization": f"Bearer {self.token()}"} if act.path in ENROLMENTS else {}
         body = act.body() | ({"csr": self.proof()} if act.path.endswith("/proven") else {})
+        sent: dict[str, Any] = {"json": body}
+        if act.path.startswith("/.well-known/est/"):
+            headers |= {"Content-Type": PKCS10, "Accept": Problem.media_type}
+            sent = {"content": key_and_csr()[1]}
         if act.path.endswith("/release"):
             hold.hold(self.stage.authority, self.issued.intent.serial, "ops")
 
         async def call() -> httpx2.Response:
             transport = httpx2.ASGITransport(self, raise_app_exceptions=False)
             async with httpx2.AsyncClient(transport=transport, base_url="https://ca.example") as client:
-                return await client.request(act.method, path, json=body, headers=headers)
+                return await client.request(act.method, path, headers=headers, **sent)
 
         return lambda: run(call())
 
@@ -115,6 +124,8 @@ class Act:
 
 ACTS = [
     Act("POST", "/v1/certificates", "certificate.issue", {"task": TASK}, with_csr=True),
+    Act("POST", est.SIMPLEENROLL, "certificate.issue"),
+    Act("POST", est.SIMPLEREENROLL, "certificate.issue"),
     Act("POST", "/v1/enrollment-tokens", "token.create", {"agent": AGENT, "tenant": TENANT}),
     Act("POST", "/v1/operators", "certificate.issue", {"name": "new", "role": "auditor"}, with_csr=True),
     Act("POST", "/v1/agents", "agent.add", {"id": "other", "tenant": TENANT}),
@@ -172,7 +183,11 @@ def refuse_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     async def unserialised(*, response_content: Any, **_: Any) -> Any:
         raise RuntimeError(f"{CANARY} in {response_content}")
 
+    def unwritten(certificates: list[x509.Certificate], _encoding: Encoding) -> bytes:
+        raise RuntimeError(f"{CANARY} in {certificates}")
+
     monkeypatch.setattr(JSONResponse, "render", broken)
+    monkeypatch.setattr(est, "serialize_certificates", unwritten)
     monkeypatch.setattr(routing, "serialize_response", unserialised)
 
 

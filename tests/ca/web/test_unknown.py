@@ -132,7 +132,7 @@ UNKNOWN: dict[str, tuple[Reason, Asking]] = {
         for path in (
             *("/v2/certificates", "/v0/certificates", "/v1.1/certificates", "/V1/certificates", "/certificates"),
             *("/v1/Certificates", "/v1//certificates", "/v1/certificates;v=2", "/v1/sign"),
-            *("/.well-known/est/simpleenroll", "/acme/new-order", "/1.0/sign", "/ejbca/publicweb/cmp"),
+            *("/.well-known/est/agent/simpleenroll", "/acme/new-order", "/1.0/sign", "/ejbca/publicweb/cmp"),
         )
     },
     **{
