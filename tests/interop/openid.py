@@ -28,7 +28,7 @@ def cache() -> Path:
 
 
 class OpenId:
-    """A running provider. Its clients are `planner` and `worker`, its keys one of P-256 and one of RSA."""
+    """A running provider. Its clients are `planner`, `racer` and `worker`, its keys one of P-256 and one of RSA."""
 
     def __init__(self, issuer: str, tls: Certified) -> None:
         self.issuer = issuer
@@ -64,7 +64,7 @@ def running(tls: Certified, alg: str = "ES256") -> Iterator[OpenId]:
         "issuer": issuer,
         "alg": alg,
         "keys": [key.as_dict(private=True) for key in keys],
-        "clients": [{"client_id": name, "client_secret": _SECRET} for name in ("planner", "worker")],
+        "clients": [{"client_id": name, "client_secret": _SECRET} for name in ("planner", "racer", "worker")],
         "key": str(tls.key),
         "chain": str(tls.chain),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -148,7 +149,7 @@ def believing(tmp_path_factory: pytest.TempPathFactory, tls: Certified) -> Itera
         configuration = directory / "remit.toml"
         configuration.write_text(
             f'[proofs.oidc.house]\nissuer = "{provider.issuer}"\nalgorithms = ["ES256"]\naudience = "urn:remit:ca"\n'
-            f'claims = {{ client_id = ["planner", "worker"] }}\none_time = true\nca_file = "{tls.root}"\n'
+            f'claims = {{ client_id = ["planner", "racer", "worker"] }}\none_time = true\nca_file = "{tls.root}"\n'
             'private = ["localhost"]\n'
         )
         world = World(directory, REMIT_CONFIG=str(configuration)).init().start()
@@ -166,6 +167,16 @@ def test_a_real_providers_token_enrols_once(believing: tuple[World, OpenId]) -> 
     refused(world.post_csr(token, csr))
     refused(world.post_csr(token, key_and_csr()[1]))
     enrolled(world.post_csr(provider.token("planner", "urn:remit:ca"), key_and_csr()[1]), agent)
+
+
+def test_of_many_that_race_with_one_token_one_is_enrolled(believing: tuple[World, OpenId]) -> None:
+    """Case 12, for a proof that somebody else made."""
+    world, provider = believing
+    world.new_agent(id="racer", oidc_issuer=provider.issuer, oidc_subject="racer")
+    token = provider.token("racer", "urn:remit:ca")
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: world.post_csr(token, key_and_csr()[1]), range(32)))
+    assert sorted(answer.status_code for answer in answers) == [201] + [401] * 31
 
 
 def test_a_real_providers_token_for_another_audience_or_of_another_client_does_not(
