@@ -134,7 +134,7 @@ def revoke_within(connection: Connection, wanted: Filter, order: Order) -> Revok
 def count(connection: Connection, wanted: Filter, now: datetime) -> int:
     """How many certificates a filter would revoke, without those that share their keys."""
     named = filters.narrowed(wanted, now)
-    return certificates.count(connection, (named | filters.below(named)) & filters.revocable(now))
+    return certificates.count(connection, filters.either(named, filters.below(named)) & filters.revocable(now))
 
 
 def unknown() -> Refused:
@@ -170,7 +170,7 @@ def _planned(connection: Connection, wanted: Filter, order: Order) -> Revoked:
     revocable = filters.revocable(order.now)
     keys = [wanted.key] if wanted.key and order.blocks else []
     theirs = filters.with_sharing(named, keys, order.now) if order.blocks else named & revocable
-    everything = theirs | (filters.below(named, theirs) & revocable)
+    everything = filters.either(theirs, filters.below(named, theirs) & revocable)
     shown = certificates.some(connection, everything, SHOWN)
     if order.blocks:
         keys += [record.intent.key for record in certificates.some(connection, theirs, SHOWN)]
@@ -196,7 +196,7 @@ def _carry_out(connection: Connection, wanted: Filter, keys: Sequence[Thumbprint
         keys = [*keys, *blocked_keys.of_revoked(connection, done)]
     blocked = _block(connection, keys, order)
     below = _carry_down(connection, named, act, order)
-    everything = done if below is None else done | revocations.done_by(below)
+    everything = done if below is None else revocations.done_by(act, below)
     counted = revocations.count(connection, everything)
     return Revoked(counted, certificates.some(connection, everything, SHOWN), blocked, dry_run=False)
 

@@ -14,7 +14,7 @@ from ca.identifiers import Serial, TenantId, Thumbprint
 from ca.pki.profile import Kind
 from ca.pki.signed import ToBeSigned, assemble
 from ca.store import bulk, notes
-from ca.store.filters import HOLD, JOINED, Filter, narrowed
+from ca.store.filters import HOLD, JOINED, Filter, either, narrowed, of_serial
 from ca.store.tables import certificates, revocations
 
 
@@ -190,13 +190,13 @@ def unfinished(connection: Connection) -> list[Intent]:
 
 def standing(connection: Connection, serial: Serial) -> Standing | None:
     """What became of this serial, finished or not, or None for one that was never assigned."""
-    row = connection.execute(_assigned().where(certificates.c.serial == serial.octets)).first()
+    row = connection.execute(_assigned().where(of_serial(serial))).first()
     return None if row is None else _standing(row)
 
 
 def by_serial(connection: Connection, serial: Serial) -> CertificateRecord | None:
     """The certificate with this serial, or None."""
-    row = connection.execute(_issued().where(certificates.c.serial == serial.octets)).first()
+    row = connection.execute(_issued().where(of_serial(serial))).first()
     return None if row is None else _record(row)
 
 
@@ -216,10 +216,8 @@ def by_thumbprints(connection: Connection, names: Collection[Thumbprint]) -> dic
 
 def newest_of_line(connection: Connection, serial: Serial, now: datetime) -> CertificateRecord | None:
     """The live certificate that was renewed last from this one's line, be it this one itself, or None."""
-    line = select(func.coalesce(certificates.c.line, certificates.c.serial)).where(
-        certificates.c.serial == serial.octets
-    )
-    of_line = or_(certificates.c.line.in_(line), certificates.c.serial.in_(line))
+    line = connection.execute(select(certificates.c.line).where(of_serial(serial))).scalar() or serial.octets
+    of_line = either(certificates.c.line == line, of_serial(Serial.from_octets(line)))
     query = _issued().where(of_line, certificates.c.not_after >= now, revocations.c.serial.is_(None))
     row = connection.execute(query.order_by(certificates.c.id.desc()).limit(1)).first()
     return None if row is None else _record(row)

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, and_, or_, select, true, union
 
 from ca.identifiers import Serial, TenantId, Thumbprint
 from ca.pki.profile import Kind
-from ca.store.tables import certificates, revocations
+from ca.store.tables import certificates, issuers, revocations
 
 HOLD = "certificateHold"
 """The one reason that can be taken back (RFC 5280 5.3.1)."""
@@ -51,13 +51,14 @@ def narrowed(wanted: Filter, now: datetime) -> ColumnElement[bool]:
         certificates.c.holder: wanted.holder,
         certificates.c.task: wanted.task,
         certificates.c.key_sha256: wanted.key and wanted.key.digest,
-        certificates.c.serial: wanted.serial and wanted.serial.octets,
     }
     conditions = [column == value for column, value in columns.items() if value is not None]
+    if wanted.serial is not None:
+        conditions.append(of_serial(wanted.serial))
     if wanted.expires_before is not None:
         conditions.append(certificates.c.not_after < wanted.expires_before)
     if wanted.descendants_of is not None:
-        conditions.append(below(certificates.c.serial == wanted.descendants_of.octets))
+        conditions.append(below(of_serial(wanted.descendants_of)))
     if wanted.state is not None:
         conditions.append(_states(now)[wanted.state])
     return and_(true(), *conditions)
@@ -94,10 +95,23 @@ def of_keys(keys: Collection[Thumbprint]) -> ColumnElement[bool]:
     return certificates.c.key_sha256.in_([key.digest for key in keys])
 
 
+def of_serial(serial: Serial) -> ColumnElement[bool]:
+    """The certificate with this serial, whichever issuer's: by the index that begins with the issuer."""
+    return and_(certificates.c.issuer.in_(select(issuers.c.id)), certificates.c.serial == serial.octets)
+
+
+def either(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """What one of these conditions names: each looked up by itself, since a disjunction would use no index."""
+    named = [select(certificates.c.id).outerjoin(revocations, JOINED).where(one) for one in conditions]
+    return certificates.c.id.in_(union(*named))
+
+
 def below(*parents: ColumnElement[bool]) -> ColumnElement[bool]:
     """Whatever was delegated from what one of these conditions names, however far."""
-    # Each condition by itself: of one that is this or that, no index would be used.
     named = union(*[select(certificates.c.serial).outerjoin(revocations, JOINED).where(one) for one in parents])
-    children = select(certificates.c.serial).where(certificates.c.parent.in_(named)).cte(recursive=True)
-    theirs: Select[Any] = select(certificates.c.serial).join(children, certificates.c.parent == children.c.serial)
-    return certificates.c.serial.in_(select(children.union(theirs).c.serial))
+    children = select(certificates.c.id, certificates.c.serial).where(certificates.c.parent.in_(named))
+    kin = children.cte(recursive=True)
+    theirs: Select[Any] = select(certificates.c.id, certificates.c.serial).join(
+        kin, certificates.c.parent == kin.c.serial
+    )
+    return certificates.c.id.in_(select(kin.union(theirs).c.id))

@@ -114,9 +114,10 @@ def revoke_authority(connection: Connection, act: Act, serial: Serial) -> None:
     _note(connection, act)
 
 
-def done_by(act: Act) -> ColumnElement[bool]:
-    """The condition over `revocations`: what this act revoked."""
-    return and_(revocations.c.issuer == act.issuer, revocations.c.revision == act.revision)
+def done_by(act: Act, *others: Act) -> ColumnElement[bool]:
+    """The condition over `revocations`: what this act revoked, and others of the same issuer."""
+    revisions_ = [one.revision for one in (act, *others)]
+    return and_(revocations.c.issuer == act.issuer, revocations.c.revision.in_(revisions_))
 
 
 def count(connection: Connection, done: ColumnElement[bool]) -> int:

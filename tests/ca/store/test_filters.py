@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import ColumnElement, delete
+from sqlalchemy import ColumnElement, delete, select
 
 from ca.identifiers import Serial, TenantId, Thumbprint
 from ca.pki.profile import Kind
-from ca.store import certificates, filters, revocations
+from ca.store import certificates, filters, revocations, schema
 from ca.store.certificates import Intent
 from ca.store.filters import REVOCABLE_KINDS, Filter
 from ca.store.tables import certificates as table
 from ca.store.tables import revocations as revoked_table
-from ca.store.transaction import Connection, Database
-from tests.ca.store.rows import ISSUER, NOW, TENANT, hold, intent, issue, revoke, written
+from ca.store.transaction import Connection, Database, open_engine
+from tests.ca.store.rows import AGENT, ISSUER, NOW, TASK, TENANT, hold, intent, issue, revoke, written
 
 END = intent(1).not_after
 SECOND = timedelta(seconds=1)
@@ -221,3 +222,30 @@ def test_the_database_and_the_model_agree(
     shared = [row for row in rows if row.revocable and (row in of_filter or row.intent.key in theirs)]
     assert named(database, filters.with_sharing(narrow, keys, NOW)) == numbers(shared)
     assert named(database, filters.of_keys(keys)) == numbers([row for row in rows if row.intent.key in keys])
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        filters.narrowed(Filter(serial=Serial(7)), NOW),
+        filters.narrowed(Filter(descendants_of=Serial(7)), NOW),
+        filters.below(filters.narrowed(Filter(tenant=TENANT, holder=AGENT), NOW)),
+        filters.either(
+            filters.narrowed(Filter(tenant=TENANT, task=TASK), NOW),
+            filters.below(filters.narrowed(Filter(serial=Serial(7)), NOW)),
+        ),
+        filters.either(table.c.line == b"7", filters.of_serial(Serial(7))),
+    ],
+)
+def test_among_millions_nothing_is_looked_for_row_by_row(tmp_path: Path, condition: ColumnElement[bool]) -> None:
+    url = f"sqlite:///{tmp_path / 'remit.db'}"
+    schema.upgrade(url)
+    engine = open_engine(url, writable=False)
+    query = select(table.c.id).outerjoin(revoked_table, filters.JOINED).where(condition)
+    query = query.where(filters.revocable(NOW))
+    text = query.compile(engine, compile_kwargs={"render_postcompile": True})
+    with engine.connect() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", (None,) * len(text.positiontup or ())).all()
+    engine.dispose()
+    assert any("certificates" in step[3] for step in plan)
+    assert not [step[3] for step in plan if "SCAN certificates" in step[3]]

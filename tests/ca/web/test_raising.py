@@ -37,7 +37,7 @@ from ca.store.proposals import Proposal
 from ca.web import est
 from ca.web.app import build
 from ca.web.applications import PKCS10
-from ca.web.enrolment import Door
+from ca.web.enrolment import DELEGATE, RENEW, Door
 from ca.web.issued import pem
 from ca.web.peer import Receive, Scope, Send
 from ca.web.problems import TYPE, Problem
@@ -46,7 +46,7 @@ from tests.world import key_and_csr
 
 CANARY = "canary-8d1f"
 ENROLMENTS = ("/v1/certificates", est.SIMPLEENROLL)
-BY_AN_AGENT = (est.SIMPLEREENROLL,)
+BY_AN_AGENT = (RENEW, DELEGATE, est.SIMPLEREENROLL)
 
 
 @dataclass
@@ -124,6 +124,8 @@ class Act:
 
 ACTS = [
     Act("POST", "/v1/certificates", "certificate.issue", {"task": TASK}, with_csr=True),
+    Act("POST", RENEW, "certificate.issue", with_csr=True),
+    Act("POST", DELEGATE, "certificate.issue", with_csr=True),
     Act("POST", est.SIMPLEENROLL, "certificate.issue"),
     Act("POST", est.SIMPLEREENROLL, "certificate.issue"),
     Act("POST", "/v1/enrollment-tokens", "token.create", {"agent": AGENT, "tenant": TENANT}),
@@ -132,6 +134,7 @@ ACTS = [
     Act("PATCH", "/v1/agents/{agent}?tenant=acme", None, {"scope": "read"}),
     Act("POST", "/v1/agents/{agent}/suspend?tenant=acme", None),
     Act("POST", "/v1/tasks", None, {"agent": AGENT, "tenant": TENANT, "scope": "read"}),
+    Act("PATCH", "/v1/tasks/{task}?tenant=acme", None, {"scope": ""}),
     Act("POST", "/v1/tasks/{task}/complete?tenant=acme", None),
     Act("POST", "/v1/tasks/{task}/cancel?tenant=acme", None),
     Act("POST", "/v1/revocations", "certificate.revoke", {"agent": AGENT, "tenant": TENANT}),
@@ -153,7 +156,7 @@ async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
 @pytest.fixture
 def house(tmp_path: Path) -> Any:
     stage = Stage(tmp_path)
-    stage.agent()
+    stage.agent(max_depth=1)
     stage.task()
     request = csr.parse(key_and_csr()[1])
     _, admin = run(operators.add(stage.authority, OperatorName("admin"), Role.ADMIN, request, "ceremony"))
