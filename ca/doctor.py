@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from ca import assembly
+from ca import assembly, logs
 from ca.authority import hierarchy
 from ca.config import DOCUMENTATION_ARC, Misconfigured, Settings
 from ca.hsm import TokenFault
@@ -238,6 +238,7 @@ def _table(findings: list[Finding]) -> str:
 
 def main() -> int:
     """The command; `--json` for machines, `--lint` for samples of what was signed."""
+    logs.to_standard_error()
     try:
         settings = Settings.load()
         findings = list(examine(settings))

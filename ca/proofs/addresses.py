@@ -117,12 +117,14 @@ class Inside:
     @classmethod
     def parse(cls, named: Iterable[str]) -> Self:
         """Host names, addresses, and networks such as `10.0.0.0/8`. Raises `NotAllowed`."""
-        hosts, networks = set(), []
+        hosts: set[str] = set()
+        networks: list[Network] = []
         for text in named:
-            try:
-                networks.append(ip_network(text))
-            except ValueError:
+            network = _network(text)
+            if network is None:
                 hosts.add(host(text))
+            else:
+                networks.append(network)
         return cls(frozenset(hosts), tuple(networks))
 
     def check(self, name: str, address: Address) -> None:
@@ -159,6 +161,13 @@ def address(text: str) -> Address:
 def _literal(text: str) -> Address | None:
     try:
         return None if "%" in text else ip_address(text)
+    except ValueError:
+        return None
+
+
+def _network(text: str) -> Network | None:
+    try:
+        return None if "%" in text else ip_network(text)
     except ValueError:
         return None
 

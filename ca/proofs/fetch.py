@@ -62,7 +62,7 @@ class Fetcher:
         except TimeoutError as error:
             raise NotFetched(f"{url} took longer than {self.total:g} s") from error
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError) as error:
-            raise NotFetched(f"{url} cannot be fetched ({error or type(error).__name__})") from error
+            raise NotFetched(f"{url} cannot be fetched ({str(error) or type(error).__name__})") from error
 
     async def _addresses(self, location: Location) -> list[Address]:
         """Every address of the name, or none: one that is forbidden among them condemns all."""

@@ -104,7 +104,7 @@ class Source:
             text = self.bearer_file.read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
             raise NotFetched(f"the bearer token in {self.bearer_file} cannot be read ({error})") from error
-        if not text.isascii() or not text.isprintable() or " " in text:
+        if not text or not text.isascii() or not text.isprintable() or " " in text:
             raise NotFetched(f"{self.bearer_file} holds no bearer token")
         return text
 

@@ -36,7 +36,7 @@ _MAX_STRING = 2048
 _REFUSED_HEADERS = frozenset({"jku", "x5u", "jwk", "crit", "b64", "zip", "enc"})
 # An access token (RFC 9068 2.1), or what says nothing of itself; never a logout token, a SET or a DPoP proof.
 _TYPES = frozenset({"jwt", "application/jwt", "at+jwt", "application/at+jwt"})
-_LAST_SECOND = 253402300799  # 9999-12-31T23:59:59Z (RFC 5280 4.1.2.5)
+_LAST_SECOND = 253402214399  # 9999-12-30T23:59:59Z: a leeway later it is still a time
 
 
 class Unfit(Exception):  # noqa: N818 (a refusal's cause, told to our own log alone)

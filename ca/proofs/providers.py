@@ -18,14 +18,10 @@ import structlog
 
 from ca.identifiers import Thumbprint
 from ca.pki.keys import PublicKey
-from ca.proofs import jwt
+from ca.proofs import jwt, token
 from ca.proofs.jwt import Jwt, Unfit, Unsuited
 from ca.refusals import Reason, Refused
 
-_REFUSED = (
-    "This proof of identity is not accepted: it is unknown, spent, expired, for another audience or bound to "
-    "another key; bring a new one."
-)
 _AWAY = "Whoever made this proof of identity cannot be asked for its keys at present; try again."
 
 _log = structlog.get_logger("remit.proofs")
@@ -106,7 +102,7 @@ class Providers:
     def admit(self, builtin: Builtin) -> None:
         """Raises `Refused(TOKEN_INVALID)` where this built-in proof is switched off."""
         if builtin not in self._builtin:
-            raise refused()
+            raise token.refused()
 
     def recognise(self, credential: str) -> Provider:
         """The provider that this JWT is for, by its form and its exact issuer; nothing is proven by it.
@@ -116,7 +112,7 @@ class Providers:
         try:
             return self._recognise(jwt.read(credential))
         except Unfit as unfit:
-            raise refused() from unfit
+            raise token.refused() from unfit
 
     async def attest(self, credential: str, key: PublicKey, now: datetime) -> Attested:
         """Who the bearer is, who has proved to hold this key by the CSR.
@@ -126,15 +122,15 @@ class Providers:
         """
         provider = None
         try:
-            token = jwt.read(credential)
-            provider = self._recognise(token)
-            return await provider.attest(token, key, now)
+            presented = jwt.read(credential)
+            provider = self._recognise(presented)
+            return await provider.attest(presented, key, now)
         except Unsuited as unsuited:
             # Told of only when the signature was the issuer's: a stranger cannot fill the log.
             _log.info("proof refused", provider=provider.name if provider else None, why=str(unsuited))
-            raise refused() from unsuited
+            raise token.refused() from unsuited
         except Unfit as unfit:
-            raise refused() from unfit
+            raise token.refused() from unfit
         except Away as away:
             raise Refused(Reason.UNAVAILABLE, _AWAY) from away
 
@@ -142,13 +138,8 @@ class Providers:
         """Keeps every provider's keys fresh, until it is cancelled."""
         await asyncio.gather(*(provider.run() for provider in self.configured))
 
-    def _recognise(self, token: Jwt) -> Provider:
-        provider = self._configured.get(("x5c" in token.header, token.issuer))
+    def _recognise(self, presented: Jwt) -> Provider:
+        provider = self._configured.get(("x5c" in presented.header, presented.issuer))
         if provider is None:
             raise Unfit("no provider of that name")
         return provider
-
-
-def refused() -> Refused:
-    """The one answer to every proof that does not convince."""
-    return Refused(Reason.TOKEN_INVALID, _REFUSED)

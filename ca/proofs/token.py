@@ -18,7 +18,10 @@ PREFIX = "remit_et_"
 RANDOM_OCTETS = 32
 
 _TOKEN = re.compile(PREFIX + r"[A-Za-z0-9_-]{43}")
-_REFUSED = "The enrolment token is unknown, spent, expired or bound to another key; ask for a new one."
+_REFUSED = (
+    "This proof of identity is not accepted: it is unknown, spent, expired, for another audience or bound to "
+    "another key; bring a new one."
+)
 
 
 def mint(random: bytes) -> str:
@@ -48,5 +51,5 @@ def check(record: TokenRecord | None, key: Thumbprint, now: datetime) -> TokenRe
 
 
 def refused() -> Refused:
-    """The one answer to every token that does not open."""
+    """The one answer to every proof that does not convince, an outside one too."""
     return Refused(Reason.TOKEN_INVALID, _REFUSED)

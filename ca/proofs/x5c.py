@@ -15,13 +15,14 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyBuilder, Store, VerificationError
 
 from ca.identifiers import Thumbprint
 from ca.pki.keys import PublicKey
 from ca.proofs import jwt
-from ca.proofs.jwt import Jwt, Unfit, Unsuited
+from ca.proofs.jwt import Jwt, SigningKey, Unfit, Unsuited
 from ca.proofs.providers import Attested, Away
 
 MAX_CHAIN = 4
@@ -71,7 +72,7 @@ class X5c:
     async def attest(self, token: Jwt, key: PublicKey, now: datetime) -> Attested:
         """The chain, then the signature by its leaf, then the claims. Raises `Unfit`."""
         leaf = self._verified(_chain(token.header.get("x5c")), now)
-        jwt.verify(token, jwt.imported(leaf.public_key()), ALGORITHMS)
+        jwt.verify(token, _key(leaf), ALGORITHMS)
         try:
             return self._judge(token, leaf, key, now)
         except Unfit as unfit:
@@ -101,7 +102,7 @@ class X5c:
         try:
             verifier.verify(leaf, others)
             usage = _extension(leaf, x509.KeyUsage)
-        except (VerificationError, ValueError) as error:
+        except (VerificationError, UnsupportedAlgorithm, ValueError) as error:
             raise Unfit("its certificate does not lead to a root") from error
         if usage is not None and not usage.digital_signature:
             raise Unfit("its certificate is not for signatures")
@@ -164,6 +165,13 @@ def _chain(header: object) -> list[x509.Certificate]:
         return [x509.load_der_x509_certificate(b64decode(one, validate=True)) for one in header]
     except ValueError as error:
         raise Unfit("x5c has something other than a certificate") from error
+
+
+def _key(leaf: x509.Certificate) -> SigningKey:
+    try:
+        return jwt.imported(leaf.public_key())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise Unfit("its certificate has a key that cannot be read") from error
 
 
 def _extension(leaf: x509.Certificate, kind: type[_Kind]) -> _Kind | None:

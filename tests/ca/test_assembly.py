@@ -1,15 +1,22 @@
-"""The list of publicly known keys as it is configured: case 31 from the operator's side."""
+"""What is put together from settings: the list of publicly known keys (case 31), and the outside proofs."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from ca import assembly
-from ca.config import Certificates, Misconfigured, Settings
+from ca.config import Certificates, Misconfigured, Proofs, Settings
+from ca.proofs.jwt import jwk_thumbprint
+from ca.proofs.providers import Builtin, Providers
+from ca.refusals import Refused
 from tests.ca.pki.known import listed
+from tests.ca.proofs.issuer import NOW
+from tests.ca.proofs.pki import assertion, certificate
 
 KEY = ec.generate_private_key(ec.SECP256R1()).public_key()
 
@@ -48,3 +55,61 @@ def test_a_newer_list_may_take_the_place_of_the_one_in_use(tmp_path: Path) -> No
     (tmp_path / "new").replace(tmp_path / "list")
     assert KEY in known
     assert KEY not in assembly.known_keys(configured(known_keys=tmp_path / "list"))
+
+
+def proving(**proofs: object) -> Providers:
+    return assembly.providers(Settings(proofs=Proofs.model_validate(proofs), public_url="https://ca.example"))
+
+
+def test_a_proof_that_is_switched_off_is_not_there() -> None:
+    on = {"issuer": "https://a.example"}
+    assert [one.name for one in proving(oidc={"a": on}).configured] == ["a"]
+    assert proving(oidc={"a": {**on, "enabled": False}}).configured == ()
+    with pytest.raises(Refused):
+        proving(token=False).admit(Builtin.TOKEN)
+    proving(token=False).admit(Builtin.CERTIFICATE)
+
+
+@pytest.mark.parametrize("audience", ["", "urn:ca"])
+def test_a_jwt_is_for_our_public_url_where_nothing_else_is_named(tmp_path: Path, audience: str) -> None:
+    root = certificate("CN=Fleet root", ca=True)
+    (tmp_path / "roots.pem").write_bytes(root.certificate.public_bytes(Encoding.PEM))
+    made = proving(x5c={"fleet": {"roots": str(tmp_path / "roots.pem"), "audience": audience}})
+    leaf, bound = certificate("CN=planner", root), {"jkt": jwk_thumbprint(KEY)}
+    for aud in ("https://ca.example", "urn:ca"):
+        shown = assertion(leaf, aud=aud, cnf=bound)
+        if aud == (audience or "https://ca.example"):
+            assert asyncio.run(made.attest(shown, KEY, NOW)).subject == "CN=planner"
+        else:
+            with pytest.raises(Refused):
+                asyncio.run(made.attest(shown, KEY, NOW))
+
+
+@pytest.mark.parametrize(
+    ("section", "setting"),
+    [
+        ({"issuer": "accounts.example"}, "issuer"),
+        ({"issuer": "https://ok.example?a"}, "issuer"),
+        ({"jwks_uri": "http://ok.example/jwks"}, "jwks_uri"),
+        ({"claims": {"a..b": "x"}}, "claims"),
+        ({"claims": {"a": []}}, "claims"),
+        ({"private": ["10.0.0.1/8"]}, "private"),
+        ({"private": ["https://a.example"]}, "private"),
+        ({"ca_file": "/nowhere.pem"}, "ca_file"),
+    ],
+)
+def test_a_proof_that_cannot_be_put_together_stops_the_start(section: dict[str, object], setting: str) -> None:
+    with pytest.raises(Misconfigured, match=rf"The setting proofs\.oidc\.a\.{setting} is wrong: "):
+        proving(oidc={"a": {"issuer": "https://a.example", **section}})
+
+
+def test_an_issuer_whose_keys_are_named_may_be_called_anything() -> None:
+    [made] = proving(oidc={"a": {"issuer": "kubernetes/serviceaccount", "jwks_uri": "https://a.example/k"}}).configured
+    assert made.issuer == "kubernetes/serviceaccount"
+
+
+def test_roots_that_are_none_stop_the_start(tmp_path: Path) -> None:
+    (tmp_path / "leaf.pem").write_bytes(certificate("CN=planner").certificate.public_bytes(Encoding.PEM))
+    for file in (tmp_path / "leaf.pem", tmp_path / "nowhere.pem", tmp_path):
+        with pytest.raises(Misconfigured, match=r"The setting proofs\.x5c\.fleet\.roots is wrong: "):
+            proving(x5c={"fleet": {"roots": str(file)}})

@@ -294,3 +294,99 @@ def test_every_setting_has_its_variable(env: pytest.MonkeyPatch) -> None:
             assert all(f"REMIT_{name}__{key}".upper() in names for key in section.model_fields)
         else:
             assert f"REMIT_{name}".upper() in names
+
+
+def test_tokens_and_certificates_prove_and_nothing_else_does_by_default() -> None:
+    proofs = Settings.load().proofs
+    assert (proofs.token, proofs.certificate, proofs.oidc, proofs.x5c) == (True, True, {}, {})
+
+
+def test_outside_proofs_are_named_in_the_file() -> None:
+    written(
+        '[proofs]\ntoken = false\n[proofs.oidc.cluster]\nissuer = "https://kubernetes.default.svc"\n'
+        'claims = { "kubernetes.io.namespace" = "agents", ref = ["a", "b"], protected = true, level = 3 }\n'
+        '[proofs.x5c.fleet]\nroots = "/etc/fleet.pem"\n'
+    )
+    proofs = Settings.load().proofs
+    assert (proofs.token, proofs.certificate) == (False, True)
+    cluster, fleet = proofs.oidc["cluster"], proofs.x5c["fleet"]
+    assert cluster.claims == {"kubernetes.io.namespace": "agents", "ref": ("a", "b"), "protected": True, "level": 3}
+    assert (cluster.enabled, cluster.audience, cluster.algorithms) == (True, "", ("RS256", "ES256"))
+    assert (cluster.max_age, cluster.refresh, cluster.usable) == (
+        timedelta(hours=1),
+        timedelta(minutes=5),
+        timedelta(hours=1),
+    )
+    assert (cluster.one_time, cluster.key_bound, cluster.metadata) == (False, False, "openid-configuration")
+    assert (cluster.jwks_uri, cluster.ca_file, cluster.bearer_file, cluster.private) == (None, None, None, ())
+    assert (fleet.roots, fleet.max_age, fleet.key_bound) == (Path("/etc/fleet.pem"), timedelta(minutes=5), True)
+
+
+def test_outside_proofs_are_named_in_the_environment_too(env: pytest.MonkeyPatch) -> None:
+    written('[proofs.oidc.my_ci]\nissuer = "https://file.example"\nmax_age = "5m"\n')
+    env.setenv("REMIT_PROOFS__OIDC__MY_CI__ISSUER", "https://environment.example")
+    env.setenv("REMIT_PROOFS__OIDC__MY_CI__CLAIMS", '{"repository": "o/r"}')
+    env.setenv("REMIT_PROOFS__OIDC__MY_CI__PRIVATE", '["10.0.0.0/8", "ci.internal"]')
+    env.setenv("REMIT_PROOFS__X5C__FLEET__ROOTS", "/etc/fleet.pem")
+    env.setenv("REMIT_PROOFS__CERTIFICATE", "false")
+    proofs = Settings.load().proofs
+    ci = proofs.oidc["my_ci"]
+    assert (ci.issuer, ci.claims, ci.max_age) == (
+        "https://environment.example",
+        {"repository": "o/r"},
+        timedelta(minutes=5),
+    )
+    assert ci.private == ("10.0.0.0/8", "ci.internal")
+    assert proofs.x5c["fleet"].roots == Path("/etc/fleet.pem")
+    assert not proofs.certificate
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("REMIT_PROOFS__OIDC__CI__ISUER", "REMIT_PROOFS__OIDC__CI__ISSUER"),
+        ("REMIT_PROOFS__OIDC__CI__CA_FIL", "REMIT_PROOFS__OIDC__CI__CA_FILE"),
+        ("REMIT_PROOFS__X5C__FLEET__ROOT", "REMIT_PROOFS__X5C__FLEET__ROOTS"),
+        ("REMIT_PROOFS__OICD__CI__ISSUER", "REMIT_PROOFS__OIDC__CI__ISSUER"),
+        ("REMIT_PROOFS__OIDC__CI__CLAIMS__REPOSITORY", "REMIT_PROOFS__OIDC__CI__CLAIMS"),
+        ("REMIT_PROOFS__TOKENS", "REMIT_PROOFS__TOKEN"),
+    ],
+)
+def test_a_misspelt_variable_of_a_named_section_is_refused_with_the_nearest(
+    env: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    env.setenv(name, "x")
+    assert refusal() == f"The environment variable {name} is not known; did you mean {meant}?"
+
+
+@pytest.mark.parametrize(
+    ("section", "sentence"),
+    [
+        ('oidc.ci]\nisuer = "x"', "The setting proofs.oidc.ci.isuer is not known; did you mean proofs.oidc.ci.issuer?"),
+        ('x5c.a]\nrots = "x"', "The setting proofs.x5c.a.rots is not known; did you mean proofs.x5c.a.roots?"),
+        ('oicd.ci]\nissuer = "x"', "The setting proofs.oicd is not known; did you mean proofs.oidc?"),
+        ("oidc.ci]\n", "The setting proofs.oidc.ci.issuer is wrong: Field required."),
+        ('oidc.ci]\nissuer = ""', "The setting proofs.oidc.ci.issuer is wrong: "),
+        ('oidc.ci]\nissuer = "x"\nalgorithms = ["none"]', "The setting proofs.oidc.ci.algorithms.0 is wrong: "),
+        ('oidc.ci]\nissuer = "x"\nalgorithms = ["HS256"]', "The setting proofs.oidc.ci.algorithms.0 is wrong: "),
+        ('oidc.ci]\nissuer = "x"\nalgorithms = []', "The setting proofs.oidc.ci.algorithms is wrong: "),
+        ('oidc.ci]\nissuer = "x"\nmax_age = "0s"', "The setting proofs.oidc.ci.max_age is wrong: "),
+        ('oidc.ci]\nissuer = "x"\nmetadata = "x"', "The setting proofs.oidc.ci.metadata is wrong: "),
+        ('oidc.ci]\nissuer = "x"\nrefresh = "2h"', "The setting proofs.oidc.ci is wrong: "),
+        ('oidc.ci]\nissuer = "x"\nclaims = { a = 1.5 }', "The setting proofs.oidc.ci.claims.a."),
+        ('oidc.CI]\nissuer = "x"', "The setting proofs.oidc.CI.[key] is wrong: "),
+        ('oidc.a__b]\nissuer = "x"', "The setting proofs.oidc.a__b.[key] is wrong: "),
+        ('oidc.token]\nissuer = "x"', "The setting proofs is wrong: Value error, token is the name of two proofs."),
+        (
+            'oidc.a]\nissuer = "x"\n[proofs.x5c.a]\nroots = "x"',
+            "The setting proofs is wrong: Value error, a is the name of two proofs.",
+        ),
+        (
+            'oidc.a]\nissuer = "x"\n[proofs.oidc.b]\nissuer = "x"',
+            "The setting proofs is wrong: Value error, two of oidc have the same issuer",
+        ),
+    ],
+)
+def test_a_wrong_proof_is_refused_by_its_name(section: str, sentence: str) -> None:
+    written(f"[proofs.{section}\n")
+    assert refusal().splitlines()[-1].startswith(sentence) or refusal().startswith(sentence)
