@@ -168,6 +168,7 @@ def authority(
             shortest=certificates.shortest,
             longest=certificates.longest,
             no_revocation_under=certificates.no_revocation_under or timedelta(0),
+            overlap=certificates.overlap,
         ),
         crl_lifetime=settings.status.crl_lifetime,
         crl_shards=settings.status.crl_shards,

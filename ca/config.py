@@ -79,6 +79,7 @@ class Certificates(_Section):
     """Agents' certificates: their lifetimes, whether RSA keys are taken, and the list of keys that never are.
 
     Those that live for `no_revocation_under` or less have no pointers to their status (RFC 9608).
+    `overlap` is how long an old one should hold beside the one that it was renewed by: the life of the longest token.
     `known_keys` is the file that badkeys publishes (`ca.pki.known_keys`); `rsa` needs it.
     """
 
@@ -86,6 +87,7 @@ class Certificates(_Section):
     shortest: Duration = timedelta(minutes=1)
     longest: Duration = timedelta(minutes=60)
     no_revocation_under: Duration | None = None
+    overlap: Duration = timedelta(minutes=5)
     rsa: bool = False
     known_keys: Path | None = None
 

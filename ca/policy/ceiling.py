@@ -37,12 +37,14 @@ class Lifetimes:
     """The policy's lifetimes of an agent's certificate.
 
     One that lives for `no_revocation_under` or less says that its revocation need not be checked (RFC 9608).
+    Who renews in time has the old one beside the new for `overlap`, as long as the longest token that it is bound to.
     """
 
     default: timedelta
     shortest: timedelta
     longest: timedelta
     no_revocation_under: timedelta = timedelta(0)
+    overlap: timedelta = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)

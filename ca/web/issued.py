@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from datetime import datetime
 from functools import lru_cache
 from random import SystemRandom
 from typing import Any
@@ -18,6 +17,7 @@ from ca.identifiers import AgentId, SpiffeId
 from ca.pki.certificate import Issuer
 from ca.pki.extensions import carried
 from ca.pki.profile import Kind
+from ca.policy.renewal import renew_after
 from ca.store.certificates import Intent
 from ca.web.bodies import rfc3339
 
@@ -58,7 +58,7 @@ def spiffe_id(authority: Authority, intent: Intent) -> str | None:
 
 
 def _described(authority: Authority, issued: Issued, leaf: str, chain: str) -> dict[str, Any]:
-    intent, task = issued.intent, None
+    intent, task, overlap = issued.intent, None, authority.lifetimes.overlap
     if issued.intent.task is not None:
         task, _ = carried(issued.der, authority.names.oid_arc)
     return {
@@ -67,7 +67,7 @@ def _described(authority: Authority, issued: Issued, leaf: str, chain: str) -> d
         "chain": chain,
         "not_before": rfc3339(intent.not_before),
         "not_after": rfc3339(intent.not_after),
-        "renew_after": rfc3339(_renew_after(intent)),
+        "renew_after": rfc3339(renew_after(intent.created_at, intent.not_after, overlap, _JITTER.random())),
         "x5t#S256": issued.x5t.base64url,
         "spiffe_id": spiffe_id(authority, intent),
         # What an authorization server knows the agent by, whatever certificate it holds today.
@@ -76,9 +76,3 @@ def _described(authority: Authority, issued: Issued, leaf: str, chain: str) -> d
         "scope": (task and task.scope) or "",
         "resources": list(task.resources) if task else [],
     }
-
-
-def _renew_after(intent: Intent) -> datetime:
-    """Half of the life, give or take a tenth of it, so that what was issued together is not renewed together."""
-    life = intent.not_after - intent.created_at
-    return intent.created_at + life * (0.4 + 0.2 * _JITTER.random())
