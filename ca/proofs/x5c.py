@@ -163,7 +163,7 @@ def _chain(header: object) -> list[x509.Certificate]:
         raise Unfit("x5c has something other than a certificate")
     try:
         return [x509.load_der_x509_certificate(b64decode(one, validate=True)) for one in header]
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise Unfit("x5c has something other than a certificate") from error
 
 

@@ -83,11 +83,13 @@ def _stored(wanted: Filter) -> dict[str, str | None]:
         "task": wanted.task,
         "key": wanted.key.hex if wanted.key else None,
         "descendants_of": str(wanted.descendants_of) if wanted.descendants_of else None,
+        "serial": str(wanted.serial) if wanted.serial else None,
     }
 
 
 def _filter(stored: dict[str, str | None]) -> Filter:
     tenant, kind, key, ancestor = (stored[name] for name in ("tenant", "kind", "key", "descendants_of"))
+    serial = stored.get("serial")  # which the version before did not store
     return Filter(
         tenant=TenantId(tenant) if tenant else None,
         kind=Kind(kind) if kind else None,
@@ -95,4 +97,5 @@ def _filter(stored: dict[str, str | None]) -> Filter:
         task=stored["task"],
         key=Thumbprint.parse(key) if key else None,
         descendants_of=Serial.parse(ancestor) if ancestor else None,
+        serial=Serial.parse(serial) if serial else None,
     )

@@ -23,12 +23,13 @@ from ca.web.callers import Reader, Revoker, TheAuthority
 
 router = APIRouter(prefix="/v1/revocations", tags=["revocations"])
 
-_NAMES = ("agent", "task", "key", "descendants_of")
+_NAMES = ("serial", "agent", "task", "key", "descendants_of")
 
 
 class RevocationsBody(Body):
     """Which certificates are revoked, and why."""
 
+    serial: str | None = Field(None, description="One certificate, and whatever was delegated from it.")
     agent: str | None = None
     task: str | None = None
     key: str | None = Field(None, description="SHA-256 of the SubjectPublicKeyInfo, in hexadecimal digits.")
@@ -48,7 +49,7 @@ class ProofBody(Body):
 def revoke_many(
     request: Request, response: Response, authority: TheAuthority, who: Revoker, body: RevocationsBody
 ) -> dict[str, Any]:
-    """Revokes every live certificate that is named, or says which it would be.
+    """Revokes every live certificate that is named, with what was delegated from it, or says which it would be.
 
     The reason keyCompromise also blocks the keys, and revokes whatever else is live for them. More than
     one operator may revoke by policy are proposed (202): another operator confirms.
@@ -97,6 +98,7 @@ def describe(proposal: Proposal) -> dict[str, Any]:
     wanted = proposal.wanted
     return {
         "proposal": proposal.id,
+        "serial": str(wanted.serial) if wanted.serial else None,
         "agent": wanted.holder,
         "task": wanted.task,
         "key": wanted.key.hex if wanted.key else None,
@@ -147,11 +149,15 @@ def _reason(body: RevocationsBody) -> x509.ReasonFlags:
 def _wanted(body: RevocationsBody) -> Filter:
     named = [name for name in _NAMES if getattr(body, name) is not None]
     if len(named) > 1 or (not named and body.tenant is None):
-        raise Refused(Reason.MALFORMED, "Name exactly one of agent, task, key, descendants_of, or a tenant alone.")
-    if named in (["key"], ["descendants_of"]) and body.tenant is not None:
+        raise Refused(
+            Reason.MALFORMED, "Name exactly one of serial, agent, task, key, descendants_of, or a tenant alone."
+        )
+    if body.tenant is not None and not {"agent", "task"}.issuperset(named):
         raise Refused(Reason.MALFORMED, "A key or a lineage is revoked wherever it is: tenant goes with agent or task.")
     if body.key is not None:
         return Filter(key=Thumbprint.parse(body.key))
+    if body.serial is not None:
+        return Filter(serial=Serial.parse(body.serial))
     if body.descendants_of is not None:
         return Filter(descendants_of=Serial.parse(body.descendants_of))
     return Filter(

@@ -59,12 +59,19 @@ def in_words(answer: dict[str, Any]) -> str:
         "resources": ", ".join(answer["resources"]) or "-",
         "valid from": answer["not_before"],
         "valid until": f"{answer['not_after']} ({_left(certificate.not_valid_after_utc)})",
+        **_lineage(answer),
         "state": _state(answer),
         "issued by": certificate.issuer.rfc4514_string(),
         "key": _key(certificate),
         "x5t#S256": answer["x5t#S256"],
     }
     return "\n".join(f"  {name:<12} {value}" for name, value in lines.items())
+
+
+def _lineage(answer: dict[str, Any]) -> dict[str, str]:
+    if answer["parent"] is None:
+        return {}
+    return {"delegated": f"by {answer['parent']}, depth {answer['depth']} of {answer['max_depth']}"}
 
 
 def _left(end: datetime) -> str:

@@ -44,18 +44,19 @@ def revoke(
 ) -> None:
     """Revokes the certificate SERIAL, or every live one of an agent, a task, a key, a lineage, or a whole tenant.
 
+    Whatever was delegated from one that is revoked is revoked with it; --dry-run draws that as a tree first.
     The reason keyCompromise also blocks the keys for good, and revokes whatever else is live for them.
     """
     targets = [serial, named["agent"], named["task"], named["key"], named["descendants_of"], confirm, waiting or None]
     given = sum(one is not None for one in targets)
     if given > 1 or (not given and named["tenant"] is None):
         raise click.UsageError("Name one of SERIAL, --agent, --task, --key, --descendants-of, or --tenant alone.")
-    if dry_run and (serial or confirm or waiting):
-        raise click.UsageError("--dry-run goes with --agent, --task, --key, --descendants-of or --tenant.")
+    if dry_run and (confirm or waiting):
+        raise click.UsageError("--dry-run goes with what is to be revoked.")
     client = connect(credential, url)
     if waiting:
         show_table(client.call("GET", "/v1/revocations/proposals")["items"], as_json, _PROPOSAL)
-    elif serial is not None:
+    elif serial is not None and not dry_run:
         why = {"reason": reason or "unspecified"}
         show(client.call("POST", f"/v1/certificates/{serial}/revoke", json=why), as_json, _ONE)
     elif confirm is not None:
@@ -63,7 +64,7 @@ def revoke(
     else:
         if named["key"] is not None:
             named["key"] = _digest(named["key"])
-        body = {**named, "reason": reason, "dry_run": dry_run}
+        body = {**named, "serial": serial, "reason": reason, "dry_run": dry_run}
         _tell(client.call("POST", "/v1/revocations", json=body), as_json)
 
 

@@ -82,7 +82,7 @@ def test_a_spent_token_is_refused_in_one_sentence(world: World, tmp_path: Path) 
     refused = enroll_raw(world, token, tmp_path / "two")
     assert refused.returncode == 1
     assert refused.stderr.strip().count("\n") == 0
-    assert "ask for a new one" in refused.stderr
+    assert "bring a new one" in refused.stderr
     assert not (tmp_path / "two").exists()
 
 

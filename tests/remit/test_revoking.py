@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import holder
 from tests.world import World, key_and_csr
 
 
@@ -88,3 +89,20 @@ def test_whoever_has_a_key_that_is_out_can_say_so_with_openssl_alone(world: Worl
     told = subprocess.run([*curl, *call], check=True, capture_output=True, timeout=30, text=True).stdout
     assert json.loads(told)["reason"] == "keyCompromise"
     assert state(world, found.serial) == "revoked"
+
+
+def test_the_blast_radius_of_one_certificate_is_its_lineage(world: World) -> None:
+    parent = holder.enrolled(world, max_depth=2)
+    _, child = parent.post("/v1/certificates/delegate")
+    assert child is not None
+    _, grandchild = child.post("/v1/certificates/delegate")
+    assert grandchild is not None
+    serials = [str(one.answer["serial"]) for one in (parent, child, grandchild)]
+    dry = world.cli("revoke", serials[0], "--dry-run")
+    assert dry.stderr == "Would revoke 3, reason unspecified.\n"
+    drawn = [line.split("  ")[0] for line in dry.stdout.splitlines()]
+    assert drawn[:2] == [serials[0], f"└─ {serials[1]}"]
+    assert f"   └─ {serials[2]}" in dry.stdout
+    assert f"by {serials[1]}, depth 2 of 2" in world.cli("cert", "show", serials[2]).stdout
+    assert world.cli("revoke", serials[0]).returncode == 0
+    assert {state(world, serial) for serial in serials} == {"revoked"}

@@ -46,7 +46,7 @@ def test_what_is_proposed_is_told_and_waits_and_another_confirms_it(calls: Calls
     assert answer.status_code == 202
     told = answer.json()
     assert {**told, "proposal": None, "expires_at": None, "proposed_by": None} == {
-        **dict.fromkeys(("proposal", "expires_at", "proposed_by", "task", "key", "descendants_of")),
+        **dict.fromkeys(("proposal", "expires_at", "proposed_by", "serial", "task", "key", "descendants_of")),
         **MINE,
         "reason": "superseded",
         "count": 2,

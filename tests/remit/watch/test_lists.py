@@ -75,6 +75,10 @@ def test_past_its_end_it_is_critical_whatever_the_terms() -> None:
     assert judge(early, Terms(warning=1.0, critical=1.0))[0].state is State.FRESH
 
 
+def flipped(der: bytes) -> bytes:
+    return der[:-1] + bytes([der[-1] ^ 1])
+
+
 @pytest.mark.parametrize(
     ("der", "words"),
     [
@@ -83,7 +87,7 @@ def test_past_its_end_it_is_critical_whatever_the_terms() -> None:
         (HOUSE.crl(signer=HOUSE.leaf), "not by its issuer's key"),
         (HOUSE.crl()[:-1], "not a CRL in DER"),
         (HOUSE.crl() + b"\x00", "not a CRL in DER"),
-        (HOUSE.crl()[:-1] + bytes([HOUSE.crl()[-1] ^ 1]), "not by its issuer's key"),
+        (flipped(HOUSE.crl()), "not by its issuer's key"),
         (b"", "not a CRL in DER"),
         (b"<html>", "not a CRL in DER"),
         (b"\x30\x80\x00\x00", "not a CRL in DER"),
