@@ -33,6 +33,7 @@ from ca.refusals import Reason, Refused
 from ca.store import agents, crls, details, spent_proofs
 from ca.store.agents import AgentRecord
 from ca.store.audit import Entry
+from ca.store.stillness import Stillness
 from ca.store.transaction import Connection
 
 _log = structlog.get_logger("remit.desk")
@@ -49,7 +50,9 @@ async def apply(authority: Authority, application: Application) -> Issued:
     marks = [*application.claim.marks, request.key_thumbprint.digest]
     if application.idempotency_key is not None:
         marks.append(application.idempotency_key.encode())
-    return await authority.line.issue(decide, application, marks)
+    # What a certificate lets somebody have is not revoked while it is decided on.
+    still = Stillness.REVOKING if application.claim.shown is not None else None
+    return await authority.line.issue(decide, application, marks, still)
 
 
 def decide(

@@ -21,6 +21,7 @@ _DECIDED = (
     *(agents.c.scope, agents.c.max_lifetime, agents.c.max_depth, agents.c.parent),
 )
 _FIND = select(agents).where(agents.c.tenant == bindparam("of_tenant"), agents.c.id == bindparam("name"))
+_TAKE = _FIND.with_for_update()
 # Whoever would suspend one of them waits until the certificate that was decided on is stored, and then revokes it.
 _BY_IDENTITY = select(agents.c.tenant, agents.c.id, agents.c.identity_issuer, agents.c.identity_subject).where(
     tuple_(agents.c.identity_issuer, agents.c.identity_subject).in_(bindparam("identities", expanding=True))
@@ -71,6 +72,12 @@ def add(connection: Connection, record: AgentRecord) -> None:
 def find(connection: Connection, tenant: TenantId, agent: AgentId) -> AgentRecord | None:
     """The agent of this name, or None."""
     row = connection.execute(_FIND, {"of_tenant": tenant, "name": agent}).one_or_none()
+    return None if row is None else _record(row)
+
+
+def take(connection: Connection, tenant: TenantId, agent: AgentId) -> AgentRecord | None:
+    """As `find`, to change it: whoever else would waits until this transaction ends."""
+    row = connection.execute(_TAKE, {"of_tenant": tenant, "name": agent}).one_or_none()
     return None if row is None else _record(row)
 
 

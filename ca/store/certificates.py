@@ -217,7 +217,8 @@ def by_thumbprints(connection: Connection, names: Collection[Thumbprint]) -> dic
 def newest_of_line(connection: Connection, serial: Serial, now: datetime) -> CertificateRecord | None:
     """The live certificate that was renewed last from this one's line, be it this one itself, or None."""
     line = connection.execute(select(certificates.c.line).where(of_serial(serial))).scalar() or serial.octets
-    of_line = either(certificates.c.line == line, of_serial(Serial.from_octets(line)))
+    renewed = and_(certificates.c.line == line, certificates.c.not_after >= now)
+    of_line = either(renewed, of_serial(Serial.from_octets(line)))
     query = _issued().where(of_line, certificates.c.not_after >= now, revocations.c.serial.is_(None))
     row = connection.execute(query.order_by(certificates.c.id.desc()).limit(1)).first()
     return None if row is None else _record(row)
