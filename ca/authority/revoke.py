@@ -229,7 +229,7 @@ def _is_done(connection: Connection, named: Any, keys: Sequence[Thumbprint], ord
 
 
 def _is_any(connection: Connection, condition: Any, order: Order) -> bool:
-    return bool(certificates.some(connection, condition & filters.revocable(order.now), 1))
+    return certificates.is_any(connection, condition & filters.revocable(order.now))
 
 
 def _block(connection: Connection, keys: Sequence[Thumbprint], order: Order) -> list[Thumbprint]:

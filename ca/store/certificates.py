@@ -273,6 +273,12 @@ def some(connection: Connection, condition: ColumnElement[bool], limit: int) -> 
     return [_standing(row) for row in connection.execute(query)]
 
 
+def is_any(connection: Connection, condition: ColumnElement[bool]) -> bool:
+    """Whether a condition of `ca.store.filters` names one. In no order: an order would lead past every index."""
+    query = select(certificates.c.id).outerjoin(revocations, JOINED).where(condition).limit(1)
+    return connection.execute(query).first() is not None
+
+
 def count(connection: Connection, condition: ColumnElement[bool]) -> int:
     """How many a condition of `ca.store.filters` names."""
     query = select(func.count()).select_from(certificates).outerjoin(revocations, JOINED)
