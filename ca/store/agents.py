@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, insert, select, tuple_, update
 
 from ca.identifiers import AgentId, TenantId
 from ca.policy.ceiling import Agent, AgentState
 from ca.policy.scope import Scope
-from ca.store.tables import agents
+from ca.store.tables import agents, certificates
 
 # What is decided on, in the order of `_agent`.
 _DECIDED = (
@@ -116,6 +116,22 @@ def replace(connection: Connection, record: AgentRecord) -> None:
         .where(agents.c.tenant == agent.tenant, agents.c.id == agent.id)
         .values(state=agent.state.value, **_ceiling(agent), **_identity(record.identity))
     )
+
+
+def forget_children(connection: Connection, before: datetime) -> int:
+    """Deletes the active children whose last certificate ended before this moment; returns how many.
+
+    One that is suspended stays: its parent could register it anew.
+    """
+    theirs = and_(certificates.c.tenant == agents.c.tenant, certificates.c.holder == agents.c.id)
+    held = exists().where(theirs, certificates.c.not_after >= before)
+    forgotten = delete(agents).where(
+        agents.c.parent.is_not(None),
+        agents.c.state == AgentState.ACTIVE.value,
+        agents.c.created_at < before,
+        ~held,
+    )
+    return connection.execute(forgotten).rowcount
 
 
 def _ceiling(agent: Agent) -> dict[str, Any]:
