@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, delete, exists, insert, select, tuple_, update
 
 from ca.identifiers import AgentId, TenantId
 from ca.policy.ceiling import Agent, AgentState
@@ -26,12 +26,8 @@ _TAKE = _FIND.with_for_update()
 _BY_IDENTITY = select(agents.c.tenant, agents.c.id, agents.c.identity_issuer, agents.c.identity_subject).where(
     tuple_(agents.c.identity_issuer, agents.c.identity_subject).in_(bindparam("identities", expanding=True))
 )
-_HOLD = (
-    select(*_DECIDED)
-    .where(tuple_(agents.c.tenant, agents.c.id).in_(bindparam("names", expanding=True)))
-    .order_by(agents.c.tenant, agents.c.id)
-    .with_for_update(read=True)
-)
+_NAMED = select(*_DECIDED).where(tuple_(agents.c.tenant, agents.c.id).in_(bindparam("names", expanding=True)))
+_HOLD = _NAMED.order_by(agents.c.tenant, agents.c.id).with_for_update(read=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +79,20 @@ def take(connection: Connection, tenant: TenantId, agent: AgentId) -> AgentRecor
 
 def hold(connection: Connection, names: Collection[tuple[TenantId, AgentId]]) -> dict[tuple[TenantId, AgentId], Agent]:
     """The agents of these names that there are; nobody changes them before this transaction ends."""
-    rows = connection.execute(_HOLD, {"names": list(names)}) if names else ()
-    held = [_agent(*row) for row in rows]
-    return {(agent.tenant, agent.id): agent for agent in held}
+    return _named(connection, _HOLD, names)
+
+
+def named(connection: Connection, names: Collection[tuple[TenantId, AgentId]]) -> dict[tuple[TenantId, AgentId], Agent]:
+    """The agents of these names that there are."""
+    return _named(connection, _NAMED, names)
+
+
+def _named(
+    connection: Connection, query: Select[Any], names: Collection[tuple[TenantId, AgentId]]
+) -> dict[tuple[TenantId, AgentId], Agent]:
+    rows = connection.execute(query, {"names": list(names)}) if names else ()
+    found = [_agent(*row) for row in rows]
+    return {(agent.tenant, agent.id): agent for agent in found}
 
 
 def by_identity(connection: Connection, identities: Collection[Identity]) -> dict[Identity, tuple[TenantId, AgentId]]:

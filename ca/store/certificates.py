@@ -14,7 +14,7 @@ from ca.identifiers import Serial, TenantId, Thumbprint
 from ca.pki.profile import Kind
 from ca.pki.signed import ToBeSigned, assemble
 from ca.store import bulk, notes
-from ca.store.filters import HOLD, JOINED, Filter, either, narrowed, of_serial
+from ca.store.filters import HOLD, JOINED, Filter, either, narrowed, of_serial, of_serials
 from ca.store.tables import certificates, revocations
 
 
@@ -212,6 +212,14 @@ def by_thumbprints(connection: Connection, names: Collection[Thumbprint]) -> dic
         return {}
     rows = connection.execute(_issued().where(certificates.c.x5t.in_([name.digest for name in names])))
     return {record.x5t: record for record in map(_record, rows)}
+
+
+def by_serials(connection: Connection, names: Collection[Serial]) -> dict[Serial, CertificateRecord]:
+    """The certificates with these serials that there are."""
+    if not names:
+        return {}
+    rows = connection.execute(_issued().where(of_serials(names)))
+    return {record.intent.serial: record for record in map(_record, rows)}
 
 
 def newest_of_line(connection: Connection, serial: Serial, now: datetime) -> CertificateRecord | None:

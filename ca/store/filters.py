@@ -100,6 +100,12 @@ def of_serial(serial: Serial) -> ColumnElement[bool]:
     return and_(certificates.c.issuer.in_(select(issuers.c.id)), certificates.c.serial == serial.octets)
 
 
+def of_serials(serials: Collection[Serial]) -> ColumnElement[bool]:
+    """As `of_serial`, of several."""
+    octets = [serial.octets for serial in serials]
+    return and_(certificates.c.issuer.in_(select(issuers.c.id)), certificates.c.serial.in_(octets))
+
+
 def either(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
     """What one of these conditions names: each looked up by itself, since a disjunction would use no index."""
     named = [select(certificates.c.id).outerjoin(revocations, JOINED).where(one) for one in conditions]

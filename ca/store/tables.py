@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Dialect,
     ForeignKey,
@@ -126,6 +127,41 @@ operators = Table(
     Column("name", Text, primary_key=True),
     Column("role", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
+)
+
+# Authorization and resource servers that ask the hook: operators of the role relying-party.
+relying_parties = Table(
+    "relying_parties",
+    metadata,
+    Column("name", Text, ForeignKey("operators.name"), primary_key=True),
+    # Its issuer identifier (RFC 8414 2), where it is an authorization server.
+    Column("issuer", Text),
+    # Whose certificates it may ask about; of all where there is none.
+    Column("tenants", JSON(none_as_null=True)),
+    Column("sees_reasons", Boolean, nullable=False),
+    # Of a key that it may show instead of its certificate.
+    Column("key_sha256", LargeBinary, unique=True),
+)
+
+# Tokens that were bound to a certificate (RFC 8705 3): which there are when it is revoked.
+bindings = Table(
+    "bindings",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("party", Text, nullable=False),
+    Column("x5t", LargeBinary, nullable=False),
+    # The certificate's key (RFC 7638), where the token is bound to that instead (RFC 9449).
+    Column("jkt", LargeBinary),
+    Column("issuer", Text),
+    Column("client_id", Text),
+    Column("grant_type", Text),
+    Column("subject", JSON(none_as_null=True)),
+    Column("scope", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Index(None, "x5t"),
+    Index("ix_bindings_jkt", "jkt", sqlite_where=text("jkt IS NOT NULL"), postgresql_where=text("jkt IS NOT NULL")),
+    Index(None, "expires_at"),
 )
 
 enrollment_tokens = Table(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, Select, bindparam, insert, select, tuple_, update
 
 from ca.identifiers import AgentId, TaskId, TenantId
 from ca.policy.ceiling import Principal, Task, TaskState
@@ -20,12 +20,8 @@ from ca.store.tables import tasks
 _FIND = select(tasks).where(tasks.c.tenant == bindparam("of_tenant"), tasks.c.id == bindparam("name"))
 _TAKE = _FIND.with_for_update()
 # Whoever would end one of them waits until the certificate that was decided on is stored, and then revokes it.
-_HOLD = (
-    select(tasks)
-    .where(tuple_(tasks.c.tenant, tasks.c.id).in_(bindparam("names", expanding=True)))
-    .order_by(tasks.c.tenant, tasks.c.id)
-    .with_for_update(read=True)
-)
+_NAMED = select(tasks).where(tuple_(tasks.c.tenant, tasks.c.id).in_(bindparam("names", expanding=True)))
+_HOLD = _NAMED.order_by(tasks.c.tenant, tasks.c.id).with_for_update(read=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +66,18 @@ def take(connection: Connection, tenant: TenantId, task: TaskId) -> TaskRecord |
 
 def hold(connection: Connection, names: Collection[tuple[TenantId, TaskId]]) -> dict[tuple[TenantId, TaskId], Task]:
     """The tasks of these names that there are; nobody changes them before this transaction ends."""
-    rows = connection.execute(_HOLD, {"names": list(names)}) if names else ()
+    return _named(connection, _HOLD, names)
+
+
+def named(connection: Connection, names: Collection[tuple[TenantId, TaskId]]) -> dict[tuple[TenantId, TaskId], Task]:
+    """The tasks of these names that there are."""
+    return _named(connection, _NAMED, names)
+
+
+def _named(
+    connection: Connection, query: Select[Any], names: Collection[tuple[TenantId, TaskId]]
+) -> dict[tuple[TenantId, TaskId], Task]:
+    rows = connection.execute(query, {"names": list(names)}) if names else ()
     return {(TenantId(row.tenant), TaskId(row.id)): _task(row) for row in rows}
 
 
