@@ -78,7 +78,7 @@ class Claim(Protocol):
 
     @property
     def marks(self) -> tuple[bytes, ...]:
-        """What it shares with another claim of which only one can be granted at a time."""
+        """What it shares with another claim of which only one can be granted at a time; each kind has its word."""
 
     @property
     def shown(self) -> Thumbprint | None:
@@ -121,7 +121,7 @@ class ByToken:
 
     @property
     def marks(self) -> tuple[bytes, ...]:
-        return (self.token.digest,)
+        return (b"token " + self.token.digest,)
 
     def subject(self, known: Known) -> AgentName | None:
         record = known.tokens.get(self.token)
@@ -153,7 +153,7 @@ class ByAttestation:
 
     @property
     def marks(self) -> tuple[bytes, ...]:
-        return () if self.attested.once is None else (self.attested.once.digest,)
+        return () if self.attested.once is None else (b"proof " + self.attested.once.digest,)
 
     @property
     def identity(self) -> Identity:
@@ -245,7 +245,7 @@ class Delegation:
 
     @property
     def marks(self) -> tuple[bytes, ...]:
-        return (str(self.child).encode() if self.child else self.random,)
+        return (b"child " + str(self.child).encode() if self.child else b"nameless " + self.random,)
 
     def subject(self, known: Known) -> AgentName | None:
         parent = _holder(known, self.shown)

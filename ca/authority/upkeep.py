@@ -10,6 +10,7 @@ import structlog
 
 from ca.authority import tasks
 from ca.authority.authority import Authority
+from ca.authority.issuance import CLOCK_TOLERANCE
 from ca.refusals import Refused
 from ca.store import agents, idempotency, spent_proofs, tokens
 
@@ -49,7 +50,8 @@ class Upkeep:
         now = self._authority.clock()
         self._authority.database.write(lambda connection: tokens.forget(connection, now - _KEPT))
         self._authority.database.write(lambda connection: idempotency.forget(connection, now))
-        self._authority.database.write(lambda connection: spent_proofs.forget(connection, now))
+        # Another replica, whose clock is behind, takes such a proof a moment longer than this one would.
+        self._authority.database.write(lambda connection: spent_proofs.forget(connection, now - CLOCK_TOLERANCE))
         if self._swept_at is None or now - self._swept_at >= _BETWEEN_SWEEPS:
             self._authority.database.write(lambda connection: agents.forget_children(connection, now - _KEPT))
             self._swept_at = now

@@ -134,8 +134,8 @@ class X5c:
 def subject(leaf: x509.Certificate) -> str:
     """The one name that a certificate is known by: its URI SAN, else its DNS SAN, else its subject (RFC 4514).
 
-    Of the kind that counts there must be one alone. The three cannot be mistaken for each other: a URI has its scheme
-    and `://`, a DNS name letters, digits, hyphens and dots, a subject an `=` behind its first attribute's type.
+    Of the kind that counts there must be one alone. No text is a name of two kinds: of `:` and `=`, a URI has the
+    colon first, behind its scheme, a subject the equals sign, behind its first attribute's type, a DNS name neither.
     Raises `Unfit`.
     """
     try:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from ca.identifiers import AgentId, TenantId
 from ca.policy.ceiling import AgentState
 from ca.policy.scope import Scope
 from ca.refusals import Reason, Refused
-from ca.store.agents import AgentRecord
+from ca.store.agents import AgentRecord, Identity
 from ca.store.transaction import Database
 from tests.ca.authority.stage import AGENT, TENANT, Stage
 
@@ -27,7 +28,8 @@ def test_an_agent_is_registered_and_audited(stage: Stage) -> None:
     assert found(stage) == AgentRecord(agent, "", stage.clock().replace(microsecond=0))
     [entry] = stage.audited("agent.add")
     assert (entry.actor, entry.tenant, entry.agent) == ("ops", TENANT, AGENT)
-    assert entry.detail == {"scope": "read write", "max_depth": 0, "state": "active"}
+    nothing = dict.fromkeys(("max_lifetime", "parent", "identity"))
+    assert entry.detail == {"scope": "read write", "max_depth": 0, "state": "active", **nothing}
 
 
 def test_a_name_is_taken_once_in_a_tenant(stage: Stage) -> None:
@@ -59,7 +61,21 @@ def test_changing_a_ceiling_keeps_the_rest(stage: Stage) -> None:
     after = found(stage)
     assert after == replace(before, agent=replace(before.agent, ceiling=Scope.parse("x")))
     [entry] = stage.audited("agent.update")
-    assert entry.detail["scope"] == "x"
+    assert (entry.detail["scope"], entry.detail["before"]) == ("x", {"scope": "read write"})
+
+
+def test_the_log_says_which_identity_became_which(stage: Stage) -> None:
+    stage.agent()
+    alice, bob = (Identity("https://idp.example", name) for name in ("alice", "bob"))
+    for identity in (alice, bob, None):
+        edit = partial(replace, identity=identity)
+        agents.change(stage.authority, TENANT, AGENT, edit, "agent.change", "ops")
+    told = [(entry.detail["before"], entry.detail["identity"]) for entry in stage.audited("agent.change")]
+    assert told == [
+        ({"identity": None}, asdict(alice)),
+        ({"identity": asdict(alice)}, asdict(bob)),
+        ({"identity": asdict(bob)}, None),
+    ]
 
 
 @pytest.mark.parametrize("act", [agents.suspend, agents.resume])

@@ -195,6 +195,9 @@ def test_a_child_has_its_parents_remit_and_a_place_in_the_lineage(planner: Stage
     assert refusal(planner, Delegation(grandchild.x5t, None, b"12345")) is Reason.DEPTH_EXCEEDED
     [entry] = [one for one in planner.audited("certificate.intend") if one.agent == "planner.one"]
     assert entry.actor == f"spiffe://{NAMES.trust_domain}/agent/{TENANT}/planner"
+    [_, first, second] = planner.audited("agent.add")
+    assert (first.agent, first.actor, first.detail["parent"]) == ("planner.one", entry.actor, "planner")
+    assert second.detail["parent"] == "planner.one"
 
 
 @pytest.mark.parametrize(
@@ -380,6 +383,16 @@ def test_an_issuers_subject_is_the_agent_that_it_was_registered_for(bob: Stage) 
     assert entry.detail["asking"]["proof"] == "idp"
 
 
+def test_the_log_says_by_whose_word_an_agent_was_enrolled_or_refused(bob: Stage) -> None:
+    shown = attested(bob, extra={"jti": "4711"})
+    bob.apply(shown)
+    assert refusal(bob, shown, Asked(scope=Scope.parse("admin"))) is Reason.SCOPE_EXCEEDED
+    [granted], [refused] = bob.audited("certificate.intend"), bob.audited("certificate.enrol")
+    for entry in (granted, refused):
+        assert entry.detail["attested"] == {"issuer": BOB.issuer, "subject": BOB.subject, "jti": "4711"}
+    assert "attested" not in bob.audited("agent.add")[0].detail
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -437,6 +450,31 @@ def test_an_identity_is_one_agents(bob: Stage) -> None:
     assert caught.value.reason is Reason.CONFLICT
 
 
+# What is decided on together.
+
+
+def test_marks_of_different_kinds_are_never_the_same(bob: Stage) -> None:
+    """Or a child's name, a stranger's idempotency key and a token would keep each other out of a batch."""
+    made = request(new_key())
+    same, name = made.key_thumbprint, AgentId("planner.one")
+    claims = [
+        ByToken(same),
+        attested(bob, once=same),
+        Delegation(same, name, b""),
+        Delegation(same, None, name.encode()),
+    ]
+    applications = [Application(claim, made, Asked(), str(name)) for claim in claims]
+    kinds = [set(desk.marks(one)) for one in applications]
+    assert [len(marks) for marks in kinds] == [3] * 4
+    shared = set.intersection(*kinds)
+    assert len(shared) == 2, "the key and the idempotency key, which they do share"
+    assert len(set.union(*kinds) - shared) == 4
+    assert all(any(mark.startswith(word) for word in WORDS) for mark in set.union(*kinds))
+
+
+WORDS = (b"token ", b"proof ", b"child ", b"nameless ", b"key ", b"again ")
+
+
 # The operator's rules.
 
 RULES = Rules.parse("""
@@ -469,7 +507,7 @@ def test_what_the_rules_shorten_is_shorter(planner: Stage) -> None:
     strict.close()
     assert child.intent.not_after == child.intent.created_at + timedelta(seconds=119)
     [entry] = [one for one in planner.audited("certificate.intend") if one.agent == child.intent.holder]
-    assert entry.detail["policy"] == ["short"]
+    assert (entry.detail["policy"], entry.detail["lifetime"]) == (["short"], 120)
     assert entry.detail["asking"]["lifetime"] == 900
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from ca.authority import agents, tasks, upkeep
 from ca.authority.upkeep import Upkeep
-from ca.identifiers import AgentId, TaskId
+from ca.identifiers import AgentId, TaskId, Thumbprint
 from ca.policy.ceiling import TaskState
 from ca.refusals import Reason, Refused
 from ca.store import agents as registry
-from ca.store import tokens
+from ca.store import spent_proofs, tokens
 from ca.store.status import Revoked
 from tests.ca.authority.stage import TENANT, Stage, run
 
@@ -53,6 +53,21 @@ def test_overdue_tasks_end(ready: Stage) -> None:
     ready.task("short", deadline=ready.clock() + timedelta(minutes=2))
     ready.clock.forward(minutes=3)
     kept(ready, lambda: ended(ready, "short"))
+
+
+def test_a_spent_proof_is_remembered_while_a_replica_whose_clock_is_behind_would_take_it(stage: Stage) -> None:
+    """Two are as far apart as they may be: where the proof is seen once more, it still counts as spent."""
+    fresh, stale = Thumbprint.of(b"fresh"), Thumbprint.of(b"stale")
+    apart = {fresh: timedelta(seconds=5), stale: timedelta(seconds=6)}
+    expired = {proof: stage.clock() - ago for proof, ago in apart.items()}
+    stage.database.write(lambda connection: spent_proofs.spend(connection, expired)).result()
+
+    def remembered() -> set[Thumbprint]:
+        with stage.database.read() as connection:
+            return spent_proofs.spent(connection, {fresh, stale})
+
+    kept(stage, lambda: stale not in remembered())
+    assert remembered() == {fresh}
 
 
 def test_what_ends_with_an_overdue_task_is_revoked(ready: Stage) -> None:
