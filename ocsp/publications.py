@@ -10,9 +10,9 @@ from itertools import chain
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from ca.batch import Shared
 from ca.refusals import Reason, Refused
 from ca.store.crls import Heading
-from ocsp.batch import Shared
 from ocsp.cache import Cache, Entry
 from ocsp.document import CERTIFICATE, CRL, PEM, Document, Life, away, problem
 from ocsp.view import PublishedCrl, View

@@ -20,6 +20,7 @@ from datetime import datetime, timedelta
 import structlog
 from cryptography import x509
 
+from ca.batch import Batch, Shared
 from ca.hsm import Signer
 from ca.identifiers import Serial
 from ca.pki.keys import InvalidSignature, verify
@@ -36,7 +37,6 @@ from ocsp.answer import (
     response,
     response_data,
 )
-from ocsp.batch import Batch, Shared
 from ocsp.cache import Cache, Entry
 from ocsp.directory import Directory
 from ocsp.document import INTERNAL_ERROR, MALFORMED, OCSP_RESPONSE, TRY_LATER, UNAUTHORIZED, Document, Life

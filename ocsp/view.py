@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import Protocol, TypeVar
 
+from ca.batch import Batch, hop
 from ca.identifiers import Serial
 from ca.pki.keys import PublicKey
 from ca.refusals import Refused
 from ca.store.status import CertificateStatus
-from ocsp.batch import Batch, hop
 from ocsp.directory import Directory, DirectoryReader
 from ocsp.directory import Reader as ReaderOfDirectory
 

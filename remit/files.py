@@ -45,7 +45,7 @@ def write(directory: Path, credential: Credential) -> None:
     version = directory / f"..{token_hex(8)}"
     version.mkdir(mode=0o700)
     for name, contents in ((KEY, credential.key), (CERTIFICATE, credential.chain), (ROOT, credential.root)):
-        _write_private(version / name, contents)
+        write_private(version / name, contents)
     _sync(version)
     before = (directory / _CURRENT).resolve()
     _swap(directory / _CURRENT, version.name)
@@ -57,7 +57,8 @@ def write(directory: Path, credential: Credential) -> None:
         shutil.rmtree(before, ignore_errors=True)
 
 
-def _write_private(file: Path, contents: bytes) -> None:
+def write_private(file: Path, contents: bytes) -> None:
+    """A new file of mode 0600, synced. Raises `FileExistsError`, `OSError`."""
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
         stream.write(contents)
         stream.flush()

@@ -37,8 +37,8 @@ def held(world: World, key: Any, answer: httpx2.Response) -> Holder:
     return Holder(world, directory, body)
 
 
-def enrolled(world: World, **agent: Any) -> Holder:
+def enrolled(world: World, principal: dict[str, str] | None = None, **agent: Any) -> Holder:
     name = world.new_agent(scope="read write", **agent)
-    task = world.new_task(name, scope="read write", resources=["https://a.example"])
+    task = world.new_task(name, scope="read write", resources=["https://a.example"], principal=principal)
     key, csr = key_and_csr()
     return held(world, key, world.post_csr(world.token(name, task=task), csr))

@@ -38,6 +38,7 @@ class Authority:
     New certificates name one of the lists 1 to `crl_shards` of the issuing CA, or the full list when that is 0.
     All its certificates are made on its `line`. `replica` gives the first octet of serials, inside the
     transaction that stores them. `alone_up_to` is how many certificates one operator may revoke by one call.
+    No token that is bound to a certificate lives longer than `token_lifetime`.
     `rules` are asked once all else is decided, and take from it.
     """
 
@@ -56,6 +57,7 @@ class Authority:
     random: Callable[[int], bytes]
     known_keys: Container[PublicKey] = NO_LIST
     alone_up_to: int | None = None
+    token_lifetime: timedelta = timedelta(minutes=5)
     rules: Rules = NO_RULES
     replica: Callable[[Connection], int] = alone
     line: Line = field(init=False, repr=False, compare=False)

@@ -11,16 +11,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
+from ca.authority.said import said
 from ca.identifiers import AgentId, Serial, TaskId, TenantId, Thumbprint
 from ca.pki.csr import CertificateRequest
-from ca.pki.extensions import carried
 from ca.pki.profile import Kind
 from ca.policy import delegation
-from ca.policy.ceiling import UNBOUND, Agent, Asked, Bound, Lineage, Task
+from ca.policy.ceiling import UNBOUND, Agent, Asked, Bound, Task
 from ca.policy.delegation import Parent
-from ca.policy.details import NO_DETAILS, Details
-from ca.policy.reach import Reach
-from ca.policy.scope import Scope
+from ca.policy.details import Details
 from ca.proofs import token
 from ca.proofs.providers import Attested
 from ca.refusals import Reason, Refused
@@ -314,7 +312,7 @@ def _standing(known: Known, x5t: Thumbprint, now: datetime) -> Proven:
     agent = known.agents.get(holder) if holder else None
     if holder is None or agent is None or (task and (holder[0], task) not in known.tasks):
         raise Refused(Reason.UNAUTHENTICATED, "The client certificate names an agent or a task that is gone.")
-    reach, lineage = _carried(known, record)
+    reach, lineage = said(record.der, known.arc, known.details)
     found = known.tasks[holder[0], task] if task else None
     bound = Bound(reach if task else None)
     if record.intent.parent is None:
@@ -340,17 +338,5 @@ def _agent_of(known: Known, record: CertificateRecord) -> Agent | None:
 
 
 def _parent(known: Known, record: CertificateRecord, agent: Agent) -> Parent:
-    reach, lineage = _carried(known, record)
+    reach, lineage = said(record.der, known.arc, known.details)
     return Parent(agent, record.x5t, reach, record.intent.not_after, lineage)
-
-
-def _carried(known: Known, record: CertificateRecord) -> tuple[Reach, Lineage | None]:
-    """What a certificate says, in its own words."""
-    task, below = carried(record.der, known.arc)
-    lineage = None
-    if below is not None:
-        lineage = Lineage(below.parent, below.root or below.parent, below.depth, below.max_depth)
-    if task is None:
-        return Reach(), lineage
-    details = NO_DETAILS if task.details_sha256 is None else known.details.get(task.details_sha256, NO_DETAILS)
-    return Reach(Scope.parse(task.scope), task.resources, details), lineage

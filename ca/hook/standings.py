@@ -11,23 +11,26 @@ from dataclasses import dataclass
 from cryptography import x509
 
 from ca.authority.authority import Authority
+from ca.authority.said import said
 from ca.identifiers import AgentId, Serial, SpiffeId, TaskId, TenantId, Thumbprint
 from ca.pki import jwk, profile
-from ca.pki.extensions import AgentTask, carried
+from ca.pki.extensions import carried
 from ca.pki.profile import Kind
 from ca.policy.binding import Standing
-from ca.policy.ceiling import Agent, Lineage, Task
-from ca.policy.details import NO_DETAILS, Details
-from ca.policy.reach import Reach
-from ca.policy.scope import Scope
+from ca.policy.ceiling import Agent, Task
+from ca.policy.details import Details
 from ca.store import agents, certificates, details, tasks
 from ca.store.certificates import CertificateRecord
+from ca.store.filters import HOLD
 from ca.store.transaction import Connection
+
+_Agents = Mapping[tuple[TenantId, AgentId], Agent]
+_Tasks = Mapping[tuple[TenantId, TaskId], Task]
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """An agent's certificate: its row, its names, and what it stands on. `lineage` has the agents above, nearest first."""
+    """An agent's certificate: its row, its names, what it stands on. `above` names who delegated, the nearest first."""
 
     record: CertificateRecord
     tenant: TenantId
@@ -35,78 +38,64 @@ class Subject:
     spiffe_id: str
     client_id: str
     subject_dn: str
-    lineage: tuple[str, ...]
+    above: tuple[str, ...]
     standing: Standing
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
+class _Named:
+    """A row, and what it names."""
+
     record: CertificateRecord
     tenant: TenantId
     agent: AgentId
     above: tuple[AgentId, ...]
     task: TaskId | None
-    said: AgentTask | None
-    lineage: Lineage | None
-    key: Thumbprint
+    details: bytes | None
 
 
-def read(authority: Authority, connection: Connection, found: Iterable[CertificateRecord]) -> dict[Thumbprint, Subject]:
+def read(
+    authority: Authority, connection: Connection, records: Iterable[CertificateRecord]
+) -> dict[Thumbprint, Subject]:
     """Those of these certificates that are agents', by the SHA-256 of their DER."""
-    known = [_parsed(authority, one) for one in found if one.intent.kind is Kind.AGENT and one.intent.tenant]
-    holders = {(one.tenant, name) for one in known for name in (one.agent, *one.above)}
-    theirs = agents.named(connection, holders)
+    known = [one for record in records if (one := _named(record, authority.names.oid_arc)) is not None]
+    theirs = agents.named(connection, {(one.tenant, name) for one in known for name in (one.agent, *one.above)})
     running = tasks.named(connection, {(one.tenant, one.task) for one in known if one.task})
     kept = _details(connection, known, running.values())
-    fell = _revoked(connection, {one.record.intent.parent for one in known if _is_revoked_child(one)})
+    fell = _revoked(connection, {one.record.intent.parent for one in known if one.record.revoked_at})
     return {one.record.x5t: _subject(authority, one, theirs, running, kept, fell) for one in known}
 
 
 def client_id(authority: Authority, tenant: TenantId, agent: AgentId) -> str:
-    """The URL that names an agent as an OAuth client: its metadata document is there."""
+    """The URL that names an agent as an OAuth client."""
     return f"{authority.public_url}/clients/{tenant}/{agent}"
 
 
-def _parsed(authority: Authority, record: CertificateRecord) -> _Read:
+def _named(record: CertificateRecord, arc: str) -> _Named | None:
     intent = record.intent
-    assert intent.tenant is not None
-    certificate = x509.load_der_x509_certificate(record.der)
-    said, below = carried(record.der, authority.names.oid_arc)
-    lineage = None
-    if below is not None:
-        lineage = Lineage(below.parent, below.root or below.parent, below.depth, below.max_depth)
+    if intent.kind is not Kind.AGENT or intent.tenant is None:
+        return None
+    task, below = carried(record.der, arc)
     agent = AgentId(intent.holder)
-    return _Read(
+    return _Named(
         record=record,
         tenant=intent.tenant,
         agent=agent,
-        above=_above(agent, lineage.depth if lineage else 0),
+        above=_above(agent, below.depth if below else 0),
         task=None if intent.task is None else TaskId(intent.task),
-        said=said,
-        lineage=lineage,
-        key=jwk.thumbprint(certificate.public_key()),
+        details=task.details_sha256 if task else None,
     )
 
 
 def _above(agent: AgentId, depth: int) -> tuple[AgentId, ...]:
-    """A child's name begins with its parent's, and behind that there is no further dot."""
-    names: list[AgentId] = []
-    name: str = agent
-    for _ in range(depth):
-        name = name.rpartition(".")[0]
-        if name:
-            names.append(AgentId(name))
-    return tuple(names)
+    """A child's name is its parent's, a dot, and something without a dot."""
+    parts = agent.split(".")
+    return tuple(AgentId(".".join(parts[:-up])) for up in range(1, min(depth, len(parts) - 1) + 1))
 
 
-def _details(connection: Connection, known: Collection[_Read], running: Iterable[Task]) -> dict[bytes, Details]:
+def _details(connection: Connection, known: Collection[_Named], running: Iterable[Task]) -> dict[bytes, Details]:
     found = {one.reach.details.digest: one.reach.details for one in running if one.reach.details.digest}
-    said = {one.said.details_sha256 for one in known if one.said and one.said.details_sha256}
-    return {**found, **details.find(connection, said - found.keys())}
-
-
-def _is_revoked_child(one: _Read) -> bool:
-    return one.record.intent.parent is not None and one.record.revoked_at is not None
+    return {**found, **details.find(connection, {one.details for one in known if one.details} - found.keys())}
 
 
 def _revoked(connection: Connection, serials: Collection[Serial | None]) -> set[Serial]:
@@ -116,38 +105,30 @@ def _revoked(connection: Connection, serials: Collection[Serial | None]) -> set[
 
 def _subject(
     authority: Authority,
-    one: _Read,
-    theirs: Mapping[tuple[TenantId, AgentId], Agent],
-    running: Mapping[tuple[TenantId, TaskId], Task],
+    one: _Named,
+    theirs: _Agents,
+    running: _Tasks,
     kept: Mapping[bytes, Details],
-    fell: Collection[Serial],
+    fell: set[Serial],
 ) -> Subject:
     record, names = one.record, authority.names
-    spiffe_id = SpiffeId.agent(names.trust_domain, one.tenant, one.agent).uri
+    spiffe_id, *above = (SpiffeId.agent(names.trust_domain, one.tenant, name).uri for name in (one.agent, *one.above))
     client = client_id(authority, one.tenant, one.agent)
     subject_dn = profile.agent_subject(names.organisation, one.tenant, one.agent).rfc4514_string()
+    reach, lineage = said(record.der, names.oid_arc, kept)
     standing = Standing(
         names=frozenset({client, spiffe_id, subject_dn}),
-        jkt=one.key.base64url,
+        jkt=jwk.thumbprint(x509.load_der_x509_certificate(record.der).public_key()).base64url,
         not_before=record.intent.not_before,
         not_after=record.intent.not_after,
         revoked_at=record.revoked_at,
-        held=record.reason == "certificateHold",
+        held=record.reason == HOLD,
         fell_with_its_parent=record.intent.parent in fell,
         agent=theirs.get((one.tenant, one.agent)),
         above=tuple(theirs.get((one.tenant, name)) for name in one.above),
         for_task=one.task is not None,
         task=running.get((one.tenant, one.task)) if one.task else None,
-        reach=_reach(one.said, kept),
-        lineage=one.lineage,
+        reach=reach,
+        lineage=lineage,
     )
-    above = tuple(SpiffeId.agent(names.trust_domain, one.tenant, name).uri for name in one.above)
-    return Subject(record, one.tenant, one.agent, spiffe_id, client, subject_dn, above, standing)
-
-
-def _reach(said: AgentTask | None, kept: Mapping[bytes, Details]) -> Reach:
-    """What the certificate itself says; details that are nowhere any more grant nothing."""
-    if said is None:
-        return Reach()
-    known = NO_DETAILS if said.details_sha256 is None else kept.get(said.details_sha256, NO_DETAILS)
-    return Reach(Scope.parse(said.scope), said.resources, known)
+    return Subject(record, one.tenant, one.agent, spiffe_id, client, subject_dn, tuple(above), standing)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from ca.identifiers import OperatorName
 from ca.store.tables import operators
+
+_ROLES = select(operators.c.name, operators.c.role).where(operators.c.name.in_(bindparam("names", expanding=True)))
 
 
 class Role(StrEnum):
@@ -42,6 +45,12 @@ def find(connection: Connection, name: OperatorName) -> Operator | None:
     """The operator of this name, or None."""
     row = connection.execute(select(operators).where(operators.c.name == name)).one_or_none()
     return None if row is None else Operator(OperatorName(row.name), Role(row.role), row.created_at)
+
+
+def roles(connection: Connection, names: Collection[OperatorName]) -> dict[OperatorName, Role]:
+    """The roles of those of these names that there are."""
+    rows = connection.execute(_ROLES, {"names": list(names)}) if names else ()
+    return {OperatorName(row.name): Role(row.role) for row in rows}
 
 
 def everyone(connection: Connection) -> list[Operator]:

@@ -26,6 +26,7 @@ from ca.web import (
 )
 from ca.web.enrolment import Door
 from ca.web.est import Est
+from ca.web.hook import Hook
 from ca.web.limits import BodyLimit
 
 DESCRIPTION = "The certificate authority for AI agents. Errors are RFC 9457 problems with a stable `type`."
@@ -37,7 +38,7 @@ BUILTIN = Providers()
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def build(authority: Authority, publisher: Publisher, lifespan: Lifespan, providers: Providers = BUILTIN) -> Door:
+def build(authority: Authority, publisher: Publisher, lifespan: Lifespan, providers: Providers = BUILTIN) -> Hook:
     """The ASGI application. The publisher is woken after every revocation; `providers` say who may enrol by what."""
     app = FastAPI(
         title="Remit",
@@ -55,7 +56,7 @@ def build(authority: Authority, publisher: Publisher, lifespan: Lifespan, provid
     for noun in (certificates, revocations, agents, tasks, tokens, operators, crls, public):
         app.include_router(noun.router)
     _describe_the_doors(app)
-    return Door(Est(app, authority, providers), authority, providers)
+    return Hook(Door(Est(app, authority, providers), authority, providers), authority)
 
 
 def _describe_the_doors(app: FastAPI) -> None:

@@ -9,6 +9,7 @@ from fastapi import Query
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
 
 from ca.identifiers import TenantId
+from ca.refusals import Reason, Refused
 
 DEFAULT_TENANT = "default"
 
@@ -34,6 +35,14 @@ class Body(BaseModel):
 def rfc3339(moment: datetime | None) -> str | None:
     """A moment as RFC 3339 writes it: UTC, whole seconds, `Z`."""
     return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def moment_of(seconds: int) -> datetime:
+    """A NumericDate (RFC 7519 2) as a moment, UTC. Raises `Refused(MALFORMED)` for one that is none."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError) as error:
+        raise Refused(Reason.MALFORMED, "A time is in seconds since 1970, before the year 10000.") from error
 
 
 def tenant_id(text: str | None) -> TenantId:

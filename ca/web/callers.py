@@ -33,6 +33,7 @@ class Act(StrEnum):
     REVOKE = "revoke"
     PUBLISH = "publish CRLs"
     MANAGE = "manage operators"
+    ASK = "ask the hook about certificates"
 
 
 PERMISSIONS: dict[Role, frozenset[Act]] = {
@@ -40,7 +41,7 @@ PERMISSIONS: dict[Role, frozenset[Act]] = {
     Role.OPERATOR: frozenset({Act.READ, Act.REVOKE, Act.PUBLISH}),
     Role.ORCHESTRATOR: frozenset({Act.READ, Act.REGISTER, Act.ADMIT}),
     Role.AUDITOR: frozenset({Act.READ}),
-    Role.RELYING_PARTY: frozenset(),
+    Role.RELYING_PARTY: frozenset({Act.ASK}),
 }
 
 

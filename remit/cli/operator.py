@@ -23,17 +23,36 @@ def operator() -> None:
 @click.option(
     "--dir", "directory", type=click.Path(path_type=Path), help="Where the credential goes [default: ./NAME]."
 )
+@click.option("--issuer", help="A relying party's own issuer identifier, such as https://as.example.")
+@click.option("--tenant", "tenants", multiple=True, help="Whose certificates it may ask about [default: all].")
+@click.option("--reasons", is_flag=True, help="It hears why a certificate is of no use.")
+@click.option("--key-file", type=click.Path(path_type=Path), help="A key to show instead of its certificate goes here.")
 @operator_options
-def add(name: str, role: str, directory: Path | None, credential: Any, url: str | None, as_json: bool) -> None:
+def add(
+    name: str,
+    role: str,
+    directory: Path | None,
+    key_file: Path | None,
+    credential: Any,
+    url: str | None,
+    as_json: bool,
+    **party: Any,
+) -> None:
     """Registers an operator and writes its credential: the key is made here and never sent."""
     from remit import files
     from remit.keys import AgentKey
 
     target = directory or Path(name)
     files.check(target)
+    if key_file is not None and key_file.exists():
+        raise click.UsageError(f"{key_file} is there already; choose another --key-file.")
     own = credential or default_credential()
     key = AgentKey.generate()
-    answer = connect(credential, url).call("POST", "/v1/operators", json={"name": name, "role": role, "csr": key.csr()})
+    asked = {name: value for name, value in party.items() if value} | ({"key": True} if key_file else {})
+    body = {"name": name, "role": role, "csr": key.csr(), **asked}
+    answer = connect(credential, url).call("POST", "/v1/operators", json=body)
+    if key_file is not None:
+        files.write_private(key_file, answer.pop("key").encode())
     files.write(target, files.Credential(key.pem, answer["chain"].encode(), (own / files.ROOT).read_bytes()))
     if (own / "ca.url").is_file():
         (target / "ca.url").write_text((own / "ca.url").read_text())

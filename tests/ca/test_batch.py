@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
+from ca import batch
+from ca.batch import MAX_BATCH, MAX_WAITING, Batch, hop
 from ca.refusals import Reason, Refused
-from ocsp import batch
-from ocsp.batch import MAX_BATCH, MAX_WAITING, Batch, hop
 from tests.ocsp.house import run
 
 
