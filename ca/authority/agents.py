@@ -57,12 +57,14 @@ def change(
 ) -> AgentRecord:
     """Replaces an agent's state, ceiling or identity by what `edit` makes of it.
 
-    Raises `Refused`: NOT_FOUND, CONFLICT for another agent's identity.
+    Raises `Refused`: NOT_FOUND, CONFLICT for another agent's identity, or any for an agent that another delegates to.
     """
 
     def act(connection: Connection) -> AgentRecord:
-        found = require(connection, tenant, agent)
+        found = _there(agents.take(connection, tenant, agent), tenant, agent)
         changed = edit(found)
+        if changed.identity is not None and changed.agent.parent is not None:
+            raise Refused(Reason.CONFLICT, certified_by_its_parent(changed.agent))
         agents.replace(connection, changed)
         before, after = _told(found), _told(changed)
         detail = after | {"before": {name: before[name] for name in after if before[name] != after[name]}}
@@ -74,7 +76,15 @@ def change(
 
 def require(connection: Connection, tenant: TenantId, agent: AgentId) -> AgentRecord:
     """The agent of this name. Raises `Refused(NOT_FOUND)`."""
-    record = agents.find(connection, tenant, agent)
+    return _there(agents.find(connection, tenant, agent), tenant, agent)
+
+
+def certified_by_its_parent(agent: Agent) -> str:
+    """Why nothing else proves a child: what it would have then would be bound to no parent."""
+    return f"{agent.id} is a child of {agent.parent}, which alone has it certified, by delegation."
+
+
+def _there(record: AgentRecord | None, tenant: TenantId, agent: AgentId) -> AgentRecord:
     if record is None:
         raise Refused(Reason.NOT_FOUND, f"The tenant {tenant} has no agent {agent}.")
     return record

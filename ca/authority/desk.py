@@ -35,6 +35,7 @@ from ca.refusals import Reason, Refused
 from ca.store import crls, details, spent_proofs
 from ca.store.agents import AgentRecord
 from ca.store.audit import Entry
+from ca.store.stillness import Stillness
 from ca.store.transaction import Connection
 
 _log = structlog.get_logger("remit.desk")
@@ -48,7 +49,9 @@ async def apply(authority: Authority, application: Application) -> Issued:
     """
     request = application.request
     keys.admit(request.public_key, rsa_allowed=authority.rsa_allowed, known=authority.known_keys)
-    return await authority.line.issue(decide, application, marks(application))
+    # What a certificate lets somebody have is not revoked while it is decided on.
+    still = Stillness.REVOKING if application.claim.shown is not None else None
+    return await authority.line.issue(decide, application, marks(application), still)
 
 
 def marks(application: Application) -> list[bytes]:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +14,7 @@ from ca.policy.ceiling import AgentState
 from ca.policy.scope import Scope
 from ca.refusals import Reason, Refused
 from ca.store.agents import AgentRecord, Identity
+from ca.store.transaction import Database
 from tests.ca.authority.stage import AGENT, TENANT, Stage
 
 
@@ -82,3 +86,30 @@ def test_an_agent_that_is_not_there_is_not_found(stage: Stage, act: object) -> N
             act(stage.authority, tenant, name, "ops")  # type: ignore[operator]
         assert caught.value.reason is Reason.NOT_FOUND
     assert stage.audited("agent.suspend") == []
+
+
+def test_of_two_changes_at_once_none_is_lost(database_url: str, tmp_path: Path) -> None:
+    """A suspension beside a change of the ceiling: who reads to change waits for whoever did before."""
+    stage = Stage(tmp_path, database_url)
+    stage.agent()
+    other = Database(database_url)
+    replica = stage.over(other)
+    begun, go = threading.Event(), threading.Event()
+
+    def slowly(record: AgentRecord) -> AgentRecord:
+        begun.set()
+        assert go.wait(10)
+        return replace(record, agent=replace(record.agent, max_depth=5))
+
+    with ThreadPoolExecutor() as pool:
+        changing = pool.submit(agents.change, stage.authority, TENANT, AGENT, slowly, "agent.change", "ops")
+        assert begun.wait(10)
+        suspending = pool.submit(agents.suspend, replica, TENANT, AGENT, "ops")
+        assert wait([suspending], timeout=0.3).not_done
+        go.set()
+        changing.result(10)
+        suspending.result(10)
+    assert (found(stage).agent.state, found(stage).agent.max_depth) == (AgentState.SUSPENDED, 5)
+    replica.close()
+    other.close()
+    stage.close()

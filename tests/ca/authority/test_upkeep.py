@@ -7,11 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from ca.authority import tasks, upkeep
+from ca.authority import agents, tasks, upkeep
 from ca.authority.upkeep import Upkeep
-from ca.identifiers import TaskId, Thumbprint
+from ca.identifiers import AgentId, TaskId, Thumbprint
 from ca.policy.ceiling import TaskState
 from ca.refusals import Reason, Refused
+from ca.store import agents as registry
 from ca.store import spent_proofs, tokens
 from ca.store.status import Revoked
 from tests.ca.authority.stage import TENANT, Stage, run
@@ -86,6 +87,25 @@ def test_old_tokens_are_forgotten(ready: Stage) -> None:
             return tokens.find(connection, [token]) == {}
 
     kept(ready, forgotten)
+
+
+def test_children_that_ended_long_ago_are_forgotten(ready: Stage) -> None:
+    """Not one that is suspended, which its parent could register anew; nor anybody whom an operator registered."""
+    ready.agent("planner", max_depth=1)
+    parent = ready.enrolled("planner", task=None)
+    for name in ("planner.old", "planner.stopped"):
+        ready.delegate(parent, name)
+    agents.suspend(ready.authority, TENANT, AgentId("planner.stopped"), "ops")
+    ready.clock.forward(days=29)
+    ready.delegate(ready.enrolled("planner", task=None), "planner.new")
+    ready.clock.forward(days=1, minutes=16)
+
+    def left() -> list[str]:
+        with ready.database.read() as connection:
+            return [one.agent.id for one in registry.page(connection, TENANT, None, 10)]
+
+    kept(ready, lambda: "planner.old" not in left())
+    assert left() == ["bot", "planner", "planner.new", "planner.stopped"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError("unforeseen"), Refused(Reason.UNAVAILABLE, "The token is gone.")])
