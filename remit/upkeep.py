@@ -32,6 +32,8 @@ _SOONEST = 0.1
 class State(StrEnum):
     """How it stands with a credential."""
 
+    NONE = "none"
+    """There is none yet; the first one is tried for."""
     FRESH = "fresh"
     """Held, and not yet to be renewed."""
     OVERDUE = "overdue"
@@ -83,20 +85,22 @@ class Failure:
             raise ValueError("a failure has happened at least once")
 
 
-def state(life: Life, failure: Failure | None, now: datetime) -> State:
-    """What is to be said of a credential."""
+def state(life: Life | None, failure: Failure | None, now: datetime) -> State:
+    """What is to be said of a credential, or of there being none yet."""
     if failure is not None and failure.final:
         return State.REFUSED
+    if life is None:
+        return State.NONE
     if now >= life.not_after:
         return State.EXPIRED
     return State.FRESH if now < life.due else State.OVERDUE
 
 
-def next_try(life: Life, failure: Failure | None, now: datetime, chance: float) -> datetime:
-    """When to ask for the next certificate; `failure` happened now, `chance` is in [0, 1)."""
+def next_try(life: Life | None, failure: Failure | None, now: datetime, chance: float) -> datetime:
+    """When to ask for the next certificate, or the first; `failure` happened now, `chance` is in [0, 1)."""
     if failure is None:
-        return max(now, life.due)
-    left = life.not_after - now
+        return max(now, life.due) if life else now
+    left = life.not_after - now if life else timedelta(0)
     if failure.final:
         wait, floor = SELDOM * (0.8 + 0.4 * chance), RARE
     else:
@@ -108,6 +112,6 @@ def next_try(life: Life, failure: Failure | None, now: datetime, chance: float) 
 
 def backoff(failure: Failure, chance: float) -> timedelta:
     """Exponential with full jitter, on top of what the authority asked for; that is taken up to `SELDOM`."""
-    growing = min(_FIRST * 2 ** min(failure.count, _DOUBLINGS), CEILING)
+    growing = min(_FIRST * (1 << min(failure.count, _DOUBLINGS)), CEILING)
     asked = min(failure.retry_after or timedelta(0), SELDOM)
     return max(FLOOR, asked + growing * chance)

@@ -61,6 +61,19 @@ def test_what_is_said_of_a_credential(now: float, failure: Failure | None, expec
     assert state(LIFE, failure, at(now)) is expected
 
 
+@pytest.mark.parametrize(
+    ("failure", "expected", "wait"),
+    [
+        (None, State.NONE, timedelta(0)),
+        (Failure(1), State.NONE, FLOOR),
+        (Failure(3, final=True), State.REFUSED, SELDOM * 0.8),
+    ],
+)
+def test_before_the_first_certificate(failure: Failure | None, expected: State, wait: timedelta) -> None:
+    assert state(None, failure, NOON) is expected
+    assert next_try(None, failure, NOON, 0.0) == NOON + wait
+
+
 def test_who_may_present_it() -> None:
     assert [one for one in State if one.usable] == [State.FRESH, State.OVERDUE]
 
