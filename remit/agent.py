@@ -5,7 +5,7 @@ Imports what is heavy (httpx2, cryptography) where it is used: whoever imports t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Hashable
+from collections.abc import Callable, Generator, Hashable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, Self, TypedDict, TypeVar, Unpack
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import httpx2
 
     from remit.credential import Credential
+    from remit.mcp import McpAuth
+    from remit.oauth import Method, OAuth
     from remit.starting import Options, Started
 
 _Made = TypeVar("_Made")
@@ -78,6 +80,49 @@ class Identity:
     def on_credential(self, listener: Callable[[Credential], None]) -> None:
         """Has `listener` called with every new credential, by the thread that renews."""
         self._holder.on_credential(listener)
+
+    def oauth(
+        self,
+        issuer: str,
+        *,
+        method: Method = "tls_client_auth",
+        client_id: str | None = None,
+        scope: str | None = None,
+        resource: str | Sequence[str] = (),
+        dpop: bool = False,
+        **parameters: str,
+    ) -> OAuth:
+        """Tokens of this authorization server (RFC 8414) by client credentials, for `me.client(auth=...)`.
+
+        The client is known by the certificate (`tls_client_auth`) or by a JWT of its key (`private_key_jwt`), as
+        `client_id`: the agent's own at the authority without it. `resource` is RFC 8707's; with `dpop` tokens are
+        bound to the certificate's key (RFC 9449). Tokens are kept until shortly before their end, and never longer
+        than the certificate. Requests raise `Failed` where none is given.
+        """
+        from remit.oauth import OAuth
+        from remit.oauth.asking import Client, Wish
+
+        resources = (resource,) if isinstance(resource, str) else tuple(resource)
+        return OAuth(self, issuer, Client(method, client_id, dpop), Wish(scope, resources, parameters))
+
+    def mcp(
+        self,
+        url: str,
+        *,
+        issuer: str | None = None,
+        method: Method = "tls_client_auth",
+        client_id: str | None = None,
+        scope: str | None = None,
+        dpop: bool = False,
+    ) -> McpAuth:
+        """For the MCP server at `url`: finds its authorization server from what it refuses by (RFC 9728).
+
+        With `issuer`, no other authorization server is asked. The rest as of `oauth`.
+        """
+        from remit.mcp import McpAuth
+        from remit.oauth.asking import Client
+
+        return McpAuth(self, url, Client(method, client_id, dpop), issuer=issuer, scope=scope)
 
     def presented(self) -> Hashable:
         """What tells the connections of one certificate from those of another, or of its having ended."""
