@@ -7,12 +7,15 @@ from secrets import token_hex
 from typing import Any
 
 from remit import trust
-from remit.client import Client, Failed
+from remit.client import Client
 from remit.credential import Credential
+from remit.failed import Failed
 from remit.keys import AgentKey
 from remit.tls import present
 
 _ENROL = "/v1/certificates"
+_PATIENCE = 10.0
+"""For how many seconds a busy authority is asked again where nobody else will: enrolment and renewal have a holder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +73,22 @@ class Authority:
 
         Raises `Failed`.
         """
-        return self._call(credential, f"{_ENROL}/delegate", {"csr": csr, **asked}, {})
+        return self._call(credential, f"{_ENROL}/delegate", {"csr": csr, **asked}, {}, wait=_PATIENCE)
 
     def complete(self, credential: Credential) -> dict[str, Any]:
         """Ends the task that the credential is for. Raises `Failed`."""
         if credential.task is None:
             raise Failed("This certificate is for no task; there is nothing to complete.")
-        return self._call(credential, f"/v1/tasks/{credential.task}/complete", None, {})
+        return self._call(credential, f"/v1/tasks/{credential.task}/complete", None, {}, wait=_PATIENCE)
 
-    def _call(self, credential: Credential | None, path: str, body: Any, headers: dict[str, str]) -> dict[str, Any]:
+    def _call(
+        self, credential: Credential | None, path: str, body: Any, headers: dict[str, str], *, wait: float = 0.0
+    ) -> dict[str, Any]:
         """A connection of its own: it presents what it is asked with, and nothing is kept open for minutes."""
         context = trust.context_of(self.root)
         if credential is not None:
             present(context, credential.key, credential.chain)
-        with Client(self.url, context) as client:
+        with Client(self.url, context, wait=wait) as client:
             answer = client.call("POST", path, json=body, headers=headers)
         if not isinstance(answer, dict):
             raise Failed(f"{self.url} answered something else; is it a Remit authority?")

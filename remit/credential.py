@@ -10,7 +10,7 @@ from typing import Any, Self
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from remit.client import Failed
+from remit.failed import Failed
 from remit.files import ABOUT, CERTIFICATE, KEY, ROOT, Contents
 from remit.upkeep import Life
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from remit import files, upkeep
 from remit.authority import Authority, Draft
-from remit.client import Failed
 from remit.credential import Credential
+from remit.failed import Failed
 from remit.proof import Proofs
 from remit.upkeep import Failure, State
 
@@ -42,7 +42,8 @@ class Holder:
     """Holds an agent's newest credential and renews it over mutual TLS, each time with a new key.
 
     `asked` may have `task`, `scope` and `not_after`. With a `directory`, the credential is kept there in files
-    that change together, and one that is live there is gone on with instead of spending a proof.
+    that change together, and one that is live there is gone on with instead of spending a proof. `install` is given
+    each credential before it counts: an `OSError` of it, as `ssl.SSLError` is one, makes the try a failed one.
     Every method may be called by any thread.
     """
 
@@ -54,6 +55,7 @@ class Holder:
         asked: dict[str, Any] | None = None,
         directory: Path | None = None,
         credential: Credential | None = None,
+        install: Listener | None = None,
         clock: Callable[[], datetime] = clock,
         chance: Callable[[], float] = _CHANCE.random,
     ) -> None:
@@ -61,6 +63,7 @@ class Holder:
         self._proofs = proofs
         self._asked = {name: value for name, value in (asked or {}).items() if value is not None}
         self._directory = directory
+        self._install = install
         self._clock, self._chance = clock, chance
         self._listeners: list[Listener] = []
         self._trying = threading.Lock()
@@ -153,7 +156,7 @@ class Holder:
                 _log.warning("no new certificate: %s", error)
 
     def _try(self) -> Credential:
-        """One try. 1. the request is drafted; 2. the authority answers; 3. files are in place; 4. it is presented.
+        """One try. 1. the request is drafted; 2. the authority answers; 3. files are in place; 4. it is installed.
 
         Lost between 2 and 3 by an answer or a disk that failed: the same draft gets the same certificate.
         Dead between 2 and 3: nobody has the key, and the certificate ends by itself. Dead after 3: it is adopted.
@@ -162,6 +165,8 @@ class Holder:
             credential = self._ask()
             if self._directory is not None:
                 files.write(self._directory, credential.contents)
+            if self._install is not None:
+                self._install(credential)
         except Failed as error:
             self._note(error)
             raise
@@ -258,6 +263,8 @@ class Holder:
         if not ours or self._clock() >= credential.not_after or not self._is_as_asked(credential):
             return
         self.authority.adopt(credential.root)
+        if self._install is not None:
+            self._install(credential)
         with self._changed:
             self._credential = credential
             self._next_try = self._planned()

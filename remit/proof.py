@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from remit.client import Failed
+from remit.failed import Failed
 
 ONE_TIME = "remit_et_"
 """With this begins a token that opens once, for one key."""

@@ -9,7 +9,8 @@ import ssl
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from remit.client import Client, Failed
+from remit.client import Client
+from remit.failed import Failed
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 

@@ -28,7 +28,7 @@ for noun in NOUNS:
 
 def main() -> None:
     """The entry point: every refusal is one sentence on stderr."""
-    from remit.client import Failed
+    from remit.failed import Failed
     from remit.files import Foreign
 
     try:

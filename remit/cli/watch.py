@@ -155,7 +155,7 @@ def _repeatedly(
 
 
 def _serve(board: Board, listen: tuple[str, int]) -> ThreadingHTTPServer:
-    from remit.client import Failed
+    from remit.failed import Failed
     from remit.watch.serve import serve
 
     try:
@@ -196,7 +196,7 @@ def _complain(finding: Finding) -> None:
 
 
 def _keep(look: Look, metrics: Path | None) -> None:
-    from remit.client import Failed
+    from remit.failed import Failed
     from remit.watch import report
 
     if metrics is None:
@@ -254,7 +254,7 @@ def _certificates(file: Path) -> list[x509.Certificate]:
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    from remit.client import Failed
+    from remit.failed import Failed
     from remit.watch.chain import UNREADABLE, read
 
     try:
