@@ -34,7 +34,7 @@ def add(name: str, role: str, directory: Path | None, credential: Any, url: str 
     own = credential or default_credential()
     key = AgentKey.generate()
     answer = connect(credential, url).call("POST", "/v1/operators", json={"name": name, "role": role, "csr": key.csr()})
-    files.write(target, files.Credential(key.pem, answer["chain"].encode(), (own / files.ROOT).read_bytes()))
+    files.write(target, files.Contents(key.pem, answer["chain"].encode(), (own / files.ROOT).read_bytes()))
     if (own / "ca.url").is_file():
         (target / "ca.url").write_text((own / "ca.url").read_text())
     show({**answer, "credential": str(target)}, as_json, ("name", "role", "serial", "not_after", "credential"))

@@ -237,8 +237,8 @@ def _watch(metrics: Path | None, warn: int, critical: int, expect: str, **wanted
 
 
 def _anchor(root: Path | None, fingerprint: str | None) -> tuple[Anchor, list[x509.Certificate]]:
-    from remit.enrolment import parsed_fingerprint
     from remit.files import ROOT
+    from remit.trust import parsed_fingerprint
     from remit.watch.chain import Anchor
 
     if root is not None and fingerprint is not None:
