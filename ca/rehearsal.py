@@ -13,94 +13,33 @@ from __future__ import annotations
 import json
 import sys
 from argparse import ArgumentParser, Namespace
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from ca import assembly
 from ca.config import Misconfigured, Settings
 from ca.policy.asking import Asking
-from ca.policy.rules import Judgement, Policy, Rules
+from ca.policy.rules import Policy, Rules
+from ca.policy.trial import DENIED, Change, Outcome, Recorded, Tally, tried
 from ca.refusals import Refused
 from ca.store import audit, schema
 from ca.store.audit import Entry
 from ca.store.transaction import Database
 
 _SINCE = timedelta(days=7)
-_DENIED = timedelta(0)
 
 
 class Untried(Exception):  # noqa: N818 (said to a person as it is)
     """The rules could not be tried: one sentence."""
 
 
-class Change(StrEnum):
-    """What would be, compared with what was."""
-
-    DENIED = "denied"
-    SHORTENED = "shortened"
-    MORE = "more"
-    SAME = "same"
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """A request, and the lifetime that it was granted: none at all where rules denied it."""
-
-    asking: Asking
-    granted: timedelta
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What the rules say of one request."""
-
-    recorded: Recorded
-    judgement: Judgement
-
-    @property
-    def change(self) -> Change:
-        was, would = self.recorded.granted, self.judgement.lifetime
-        if would == was:
-            return Change.SAME
-        if not self.judgement.allowed:
-            return Change.DENIED
-        return Change.SHORTENED if would < was else Change.MORE
-
-
-@dataclass(slots=True)
-class Tally:
-    """How many requests of each change, and how often each policy took something."""
-
-    changes: Counter[Change] = field(default_factory=Counter)
-    policies: Counter[str] = field(default_factory=Counter)
-
-    def count(self, outcome: Outcome) -> None:
-        self.changes[outcome.change] += 1
-        if outcome.change in (Change.DENIED, Change.SHORTENED):
-            self.policies.update(outcome.judgement.by)
-
-    @property
-    def takes(self) -> bool:
-        """Whether somebody would have got less."""
-        return bool(self.changes[Change.DENIED] or self.changes[Change.SHORTENED])
-
-
-def rehearse(rules: Rules, requests: Iterable[Recorded]) -> Iterator[Outcome]:
-    """Each request judged by the rules, at the time at which it was made."""
-    for recorded in requests:
-        yield Outcome(recorded, rules.judge(recorded.asking))
-
-
 def of_entry(entry: Entry) -> Recorded:
     """What an audit entry of something that rules were asked recorded. Raises `ValueError` for words unknown today."""
     asking = Asking.from_json(entry.detail["asking"])
     if entry.decision != "granted":
-        return Recorded(asking, _DENIED)
+        return Recorded(asking, DENIED)
     left = entry.detail.get("lifetime")
     return Recorded(asking, asking.lifetime if left is None else timedelta(seconds=left))
 
@@ -126,9 +65,13 @@ def _of_line(at: str, line: str) -> Recorded:
 
 def of_database(settings: Settings, since: datetime) -> Iterator[Recorded]:
     """The requests in the audit log from this moment on, oldest first. Raises `Untried`, `Refused`."""
-    if not settings.home.is_dir():
-        raise Untried(f"There is no {settings.home}: run 'remit init', or name a file of requests with --requests.")
-    database = Database(settings.database_url)
+    # As the ceremony leaves it; without that, looking would make an empty database.
+    if not settings.pin_file.is_file():
+        raise Untried(f"No authority is in {settings.home}: run 'remit init', or name requests with --requests.")
+    try:
+        database = Database(settings.database_url)
+    except Exception as error:  # whatever is wrong with the URL is said without it
+        raise Untried(f"The database cannot be opened ({type(error).__name__}): check the URL.") from error
     try:
         with database.read() as connection:
             if not schema.is_current(connection):
@@ -180,7 +123,7 @@ def test(arguments: Namespace) -> int:
     else:
         requests, where = of_lines(arguments.requests), f"in {arguments.requests}"
     tally, changed = Tally(), list[dict[str, Any]]()
-    for outcome in rehearse(rules, requests):
+    for outcome in tried(rules, requests):
         tally.count(outcome)
         if outcome.change is Change.SAME:
             continue

@@ -11,27 +11,25 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ca import rehearsal
 from ca.authority import desk
 from ca.authority.claims import Application, ByToken, Delegation, Renewal
+from ca.policy import trial
 from ca.policy.asking import Asking
 from ca.policy.ceiling import Asked
-from ca.policy.rules import Judgement, Rules
+from ca.policy.rules import Rules
 from ca.policy.scope import Scope
+from ca.policy.trial import DENIED, Change, Recorded
 from ca.refusals import Reason, Refused
-from ca.rehearsal import Change, Outcome, Recorded, Tally, Untried
+from ca.rehearsal import Untried
 from ca.store import audit
 from ca.store.audit import Entry
 from tests.ca.authority.stage import Stage, new_key, request, run
-from tests.ca.policy.test_asking import ASKING, ASKINGS
+from tests.ca.policy.test_asking import ASKING
 
 MINUTE = timedelta(minutes=1)
-DENIED = timedelta(0)
 PAY = '@id("pay") @longest("5m") forbid (principal, action, resource) when { context.scope.contains("pay") };'
-NEVER = '@id("never") forbid (principal, action, resource);'
 OVERFLOW = """@id("odd") forbid (principal, action, resource)
     when { context.lifetime.toSeconds() * 9223372036854775807 > 0 };"""
 
@@ -41,39 +39,6 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     made = Stage(tmp_path)
     yield made
     made.close()
-
-
-@pytest.mark.parametrize(
-    ("granted", "text", "change"),
-    [
-        (15 * MINUTE, "", Change.SAME),
-        (15 * MINUTE, PAY, Change.SHORTENED),
-        (15 * MINUTE, NEVER, Change.DENIED),
-        (15 * MINUTE, OVERFLOW, Change.DENIED),
-        (5 * MINUTE, PAY, Change.SAME),
-        (5 * MINUTE, "", Change.MORE),
-        (MINUTE, PAY, Change.MORE),
-        (5 * MINUTE, NEVER, Change.DENIED),
-        (DENIED, NEVER, Change.SAME),
-        (DENIED, PAY, Change.MORE),
-    ],
-)
-def test_what_would_be_beside_what_was(granted: timedelta, text: str, change: Change) -> None:
-    [outcome] = rehearsal.rehearse(Rules.parse(text), [Recorded(ASKING, granted)])
-    assert outcome.change is change
-    tally = Tally()
-    tally.count(outcome)
-    assert tally.takes == (change in (Change.DENIED, Change.SHORTENED))
-    assert bool(tally.policies) == tally.takes
-
-
-@given(ASKINGS, st.timedeltas(DENIED, timedelta(hours=2)), st.timedeltas(DENIED, timedelta(hours=2)))
-def test_less_is_what_is_shorter(asking: Asking, granted: timedelta, would: timedelta) -> None:
-    outcome = Outcome(Recorded(asking, granted), Judgement(bool(would), would, ("p",)))
-    tally = Tally()
-    tally.count(outcome)
-    assert tally.takes == (would < granted)
-    assert (outcome.change is Change.SAME) == (would == granted)
 
 
 def entry(decision: str, **detail: object) -> Entry:
@@ -113,7 +78,7 @@ def test_what_the_desk_records_is_what_is_tried_again(stage: Stage, capsys: pyte
     def tried(rules: Rules, since: datetime) -> list[tuple[str, Change]]:
         with stage.database.read() as connection:
             found = [rehearsal.of_entry(one) for one in audit.asked(connection, since) if "asking" in one.detail]
-        return [(one.recorded.asking.act, one.change) for one in rehearsal.rehearse(rules, found)]
+        return [(one.recorded.asking.act, one.change) for one in trial.tried(rules, found)]
 
     same, more, denied = Change.SAME, Change.MORE, Change.DENIED
     later = begun + MINUTE / 2
