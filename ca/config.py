@@ -1,7 +1,7 @@
 """Configuration: `remit.toml`, then environment variables `REMIT_*`, read once at the top.
 
 A key that does not exist is refused with the nearest one that does. Rooms receive ready values;
-only `ca.server`, `ca.ceremony`, `ca.doctor` and the status service's server read this.
+only what runs at the top, `ca.server`, `ca.ceremony` and their like, and the status service's server read this.
 """
 
 from __future__ import annotations

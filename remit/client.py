@@ -5,22 +5,15 @@ from __future__ import annotations
 import ssl
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 
+from remit.failed import Failed
 from remit.files import CERTIFICATE, KEY, ROOT
 
 _TIMEOUT_SECONDS = 30.0
 _LONGEST_PAUSE = 5.0
-
-
-class Failed(Exception):  # noqa: N818 (said to a person as it is)
-    """A call that did not succeed: one sentence, and where the authority gave one the problem's type."""
-
-    def __init__(self, sentence: str, kind: str = "") -> None:
-        super().__init__(sentence)
-        self.kind = kind
 
 
 class Client:
@@ -30,6 +23,16 @@ class Client:
         self._url = url.rstrip("/")
         self._wait = wait
         self._http = httpx2.Client(base_url=self._url, verify=context, timeout=_TIMEOUT_SECONDS, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes its connections."""
+        self._http.close()
 
     @classmethod
     def with_credential(cls, url: str, directory: Path, *, wait: float = 0.0) -> Client:
@@ -92,7 +95,7 @@ class Client:
             else:
                 if answer.status_code != 503 or time.monotonic() + pause > deadline:
                     return answer
-                pause = max(pause, float(answer.headers.get("retry-after", "0")))
+                pause = max(pause, _retry_after(answer) or 0.0)
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
@@ -106,9 +109,18 @@ def _connection_sentence(url: str, error: Exception) -> str:
     return f"{url} cannot be reached; is 'remit serve' running there?"
 
 
+def _retry_after(answer: httpx2.Response) -> float | None:
+    """Seconds; a date, which nobody here sends, counts as nothing."""
+    try:
+        return max(0.0, float(answer.headers["retry-after"]))
+    except (KeyError, ValueError):
+        return None
+
+
 def _failure(answer: httpx2.Response) -> Failed:
+    about: dict[str, Any] = {"status": answer.status_code, "retry_after": _retry_after(answer)}
     try:
         problem = answer.json()
-        return Failed(str(problem["detail"]), str(problem["type"]))
+        return Failed(str(problem["detail"]), str(problem["type"]), **about)
     except (ValueError, KeyError, TypeError):
-        return Failed(f"The authority answered {answer.status_code} without saying why.")
+        return Failed(f"The authority answered {answer.status_code} without saying why.", **about)

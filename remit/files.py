@@ -14,6 +14,9 @@ from pathlib import Path
 from secrets import token_hex
 
 KEY, CERTIFICATE, ROOT = "tls.key", "tls.crt", "ca.crt"
+ABOUT = "remit.json"
+"""What the authority said of the certificate, beside the three in their version; it has no link."""
+
 _CURRENT = "..data"
 
 
@@ -22,12 +25,13 @@ class Foreign(Exception):  # noqa: N818 (said to a person as it is)
 
 
 @dataclass(frozen=True, slots=True)
-class Credential:
-    """A private key, the chain that it presents (leaf and issuing CA), and the root it trusts; all PEM."""
+class Contents:
+    """A private key, the chain that it presents (leaf and issuing CA), the root it trusts: PEM. `about` is JSON."""
 
     key: bytes
     chain: bytes
     root: bytes
+    about: bytes = b""
 
 
 def check(directory: Path) -> None:
@@ -38,14 +42,16 @@ def check(directory: Path) -> None:
             raise Foreign(f"{file} was not written by remit; move it away or choose another --dir.")
 
 
-def write(directory: Path, credential: Credential) -> None:
-    """Puts the credential in place; directories 0700, files 0600, all synced. Raises `Foreign`, `OSError`."""
+def write(directory: Path, contents: Contents) -> None:
+    """Puts them in place; directories 0700, files 0600, all synced. Raises `Foreign`, `OSError`."""
     check(directory)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     version = directory / f"..{token_hex(8)}"
     version.mkdir(mode=0o700)
-    for name, contents in ((KEY, credential.key), (CERTIFICATE, credential.chain), (ROOT, credential.root)):
-        write_private(version / name, contents)
+    files = {KEY: contents.key, CERTIFICATE: contents.chain, ROOT: contents.root, ABOUT: contents.about}
+    for name, octets in files.items():
+        if octets:
+            write_private(version / name, octets)
     _sync(version)
     before = (directory / _CURRENT).resolve()
     _swap(directory / _CURRENT, version.name)
@@ -55,6 +61,15 @@ def write(directory: Path, credential: Credential) -> None:
     _sync(directory)
     if before != version and before.parent == directory.resolve() and before.name.startswith(".."):
         shutil.rmtree(before, ignore_errors=True)
+
+
+def read(directory: Path) -> dict[str, bytes] | None:
+    """What `write` put there, by name, all of one version; None where there is nothing of ours. Raises `OSError`."""
+    try:
+        version = (directory / _CURRENT).resolve(strict=True)
+        return {name: (version / name).read_bytes() for name in (KEY, CERTIFICATE, ROOT, ABOUT)}
+    except FileNotFoundError:
+        return None
 
 
 def write_private(file: Path, contents: bytes) -> None:

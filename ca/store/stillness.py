@@ -15,7 +15,7 @@ from enum import IntEnum
 
 from sqlalchemy import Connection, text
 
-_KEY = 0x72656D6974
+_KEY = int.from_bytes(b"stand")
 """Of an advisory lock: a number that nothing else in the database uses."""
 
 

@@ -65,7 +65,7 @@ def limit_option(command: _Command) -> _Command:
 
 
 def connect(credential: Path | None, url: str | None) -> Client:
-    """A client with the operator's credential. Raises `remit.client.Failed`."""
+    """A client with the operator's credential. Raises `remit.Failed`."""
     from remit.client import Client
 
     directory = credential or default_credential()

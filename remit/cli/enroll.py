@@ -42,15 +42,19 @@ def enroll(
     **asked: Any,
 ) -> None:
     """Makes a key here, has it certified with a one-time token, and writes the files together."""
-    from remit import enrolment, files
+    from remit import files
+    from remit.authority import Authority
+    from remit.holder import Holder
+    from remit.proof import Proofs
 
     secret = token_file.read() if token_file is not None else token
     if secret is None:
         raise click.UsageError("Give the token by --token-file, or by --token or REMIT_ENROLLMENT_TOKEN.")
     files.check(directory)
-    enrolled = enrolment.enroll(url, root_fingerprint, secret.strip(), asked=asked, wait=wait)
-    files.write(directory, enrolled.credential)
-    answer = {name: value for name, value in enrolled.answer.items() if name not in ("certificate", "chain")}
+    holder = Holder(Authority(url, root_fingerprint=root_fingerprint), Proofs(secret.strip()), asked=asked)
+    credential = holder.obtain(wait)
+    files.write(directory, credential.contents)
+    answer = credential.said
     if as_json:
         click.echo(json.dumps({**answer, "dir": str(directory)}, indent=2))
         return

@@ -53,7 +53,7 @@ def add(
     answer = connect(credential, url).call("POST", "/v1/operators", json=body)
     if key_file is not None:
         files.write_private(key_file, answer.pop("key").encode())
-    files.write(target, files.Credential(key.pem, answer["chain"].encode(), (own / files.ROOT).read_bytes()))
+    files.write(target, files.Contents(key.pem, answer["chain"].encode(), (own / files.ROOT).read_bytes()))
     if (own / "ca.url").is_file():
         (target / "ca.url").write_text((own / "ca.url").read_text())
     show({**answer, "credential": str(target)}, as_json, ("name", "role", "serial", "not_after", "credential"))

@@ -155,7 +155,7 @@ def _repeatedly(
 
 
 def _serve(board: Board, listen: tuple[str, int]) -> ThreadingHTTPServer:
-    from remit.client import Failed
+    from remit.failed import Failed
     from remit.watch.serve import serve
 
     try:
@@ -196,7 +196,7 @@ def _complain(finding: Finding) -> None:
 
 
 def _keep(look: Look, metrics: Path | None) -> None:
-    from remit.client import Failed
+    from remit.failed import Failed
     from remit.watch import report
 
     if metrics is None:
@@ -237,8 +237,8 @@ def _watch(metrics: Path | None, warn: int, critical: int, expect: str, **wanted
 
 
 def _anchor(root: Path | None, fingerprint: str | None) -> tuple[Anchor, list[x509.Certificate]]:
-    from remit.enrolment import parsed_fingerprint
     from remit.files import ROOT
+    from remit.trust import parsed_fingerprint
     from remit.watch.chain import Anchor
 
     if root is not None and fingerprint is not None:
@@ -254,7 +254,7 @@ def _certificates(file: Path) -> list[x509.Certificate]:
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    from remit.client import Failed
+    from remit.failed import Failed
     from remit.watch.chain import UNREADABLE, read
 
     try:

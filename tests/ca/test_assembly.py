@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from tests.ca.pki.known import listed
 from tests.ca.pki.specimens import POINTERS
 from tests.ca.proofs.issuer import NOW
 from tests.ca.proofs.pki import assertion, certificate
+from tests.world import CHECKOUT
 
 KEY = ec.generate_private_key(ec.SECP256R1()).public_key()
 
@@ -145,3 +147,14 @@ def test_rules_are_read_at_the_start_or_stop_it(tmp_path: Path) -> None:
             assembly.rules(Settings(policy=Policy(file=file)))
     with pytest.raises(Misconfigured, match="No such file"):
         assembly.rules(Settings(policy=Policy(file=tmp_path / "nowhere")))
+
+
+def test_the_proofs_of_the_readme_can_be_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [example] = re.findall(r"```toml\n(.*?)```", (CHECKOUT / "README.md").read_text(), re.DOTALL)
+    file = tmp_path / "root.pem"
+    file.write_bytes(certificate("CN=Fleet root", ca=True).certificate.public_bytes(Encoding.PEM))
+    (tmp_path / "remit.toml").write_text(re.sub(r'"/\S+\.(crt|pem)"', f'"{file}"', example))
+    monkeypatch.setenv("REMIT_CONFIG", str(tmp_path / "remit.toml"))
+    monkeypatch.setenv("REMIT_PKCS11__MODULE", "/opt/hsm.so")
+    made = assembly.providers(Settings.load()).configured
+    assert {one.issuer for one in made} == {"https://kubernetes.default.svc.cluster.local", "x5c:fleet"}

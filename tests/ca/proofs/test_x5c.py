@@ -300,6 +300,15 @@ def test_roots_are_cas_alone(pem: bytes) -> None:
         x5c.roots(pem)
 
 
+def test_a_root_that_no_chain_can_lead_to_is_refused() -> None:
+    """As `openssl req -x509` makes one when nothing else is said."""
+    key, name = new_key(), attribute("Fleet")
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, NOW, NOW)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    with pytest.raises(ValueError, match="CN=Fleet has no keyUsage keyCertSign"):
+        x5c.roots(_pem(builder.sign(key, hashes.SHA256())))
+
+
 def test_the_doctor_is_told_which_roots_are_valid() -> None:
     old = certificate("CN=Old root", ca=True, ends=NOW - timedelta(seconds=1))
     both = X5c(x5c.Rules("fleet", AUDIENCE), x5c.roots(_pem(ROOT.certificate, old.certificate)))

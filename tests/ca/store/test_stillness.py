@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from ca.store import agents, issuers, revocations, schema, stillness
+from ca.store import agents, issuers, revocations, stillness
 from ca.store.stillness import Stillness
 from ca.store.transaction import Connection, Database
 from tests.ca.store.rows import ISSUER, NOW, TENANT, agent, issuer, written
@@ -25,8 +25,7 @@ DEADLOCK = 1.0
 
 @pytest.fixture
 def replicas(postgres: Cluster) -> Iterator[list[Database]]:
-    url = postgres.new_database()
-    schema.upgrade(url)
+    url = postgres.migrated_database()
     made = [Database(url) for _ in range(3)]
     written(made[0], lambda connection: issuers.add(connection, issuer(ISSUER)))
     yield made

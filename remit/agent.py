@@ -1,0 +1,299 @@
+"""What an agent holds in three lines: `Agent`, and its twin for event loops, `AsyncAgent`.
+
+Imports what is heavy (httpx2, cryptography) where it is used: whoever imports this has not enrolled yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Hashable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Generic, Self, TypedDict, TypeVar, Unpack
+
+from remit.failed import Failed
+from remit.upkeep import State
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx2
+
+    from remit.credential import Credential
+    from remit.mcp import McpAuth
+    from remit.oauth import Method, OAuth
+    from remit.starting import Options, Started
+
+_Made = TypeVar("_Made")
+_Agent = TypeVar("_Agent", bound="AsyncAgent")
+
+
+class Share(TypedDict, total=False):
+    """What a child is given; of what is not named, all that the parent has.
+
+    - `agent`: its name, the parent's and a dot and a suffix; one is made up without it.
+    - `scope`, `resources` (RFC 8707), `authorization_details` (RFC 9396), `not_after`: within the parent's.
+    - `max_depth`: how many generations it may have below it, none without it.
+    """
+
+    agent: str
+    scope: str
+    resources: list[str]
+    authorization_details: list[dict[str, Any]]
+    max_depth: int
+    not_after: datetime
+
+
+class Identity:
+    """What both twins are: a credential that is kept fresh, and a TLS context that presents the newest."""
+
+    def __init__(self, started: Started) -> None:
+        self._started = started
+        self._holder = started.holder
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """Presents the newest chain in every handshake that begins from now on; for any client of TLS.
+
+        Servers are verified by `verify`. It is one object for the agent's life, and may be set further.
+        """
+        return self._started.context
+
+    @property
+    def credential(self) -> Credential:
+        """The newest certificate, its key, and what the authority said of it: `task`, `scope`, `not_after` ..."""
+        return self._holder.credential
+
+    @property
+    def state(self) -> State:
+        """FRESH, OVERDUE (good, but it could not be renewed yet), EXPIRED or REFUSED."""
+        return self._holder.state
+
+    @property
+    def sentence(self) -> str:
+        """What the last renewal failed by; empty where it did not."""
+        return self._holder.sentence
+
+    @property
+    def next_try(self) -> datetime:
+        """When the authority is asked for the next certificate."""
+        return self._holder.next_try
+
+    def on_credential(self, listener: Callable[[Credential], None]) -> None:
+        """Has `listener` called with every new credential, by the thread that renews."""
+        self._holder.on_credential(listener)
+
+    def oauth(
+        self,
+        issuer: str,
+        *,
+        method: Method = "tls_client_auth",
+        client_id: str | None = None,
+        scope: str | None = None,
+        resource: str | Sequence[str] = (),
+        dpop: bool = False,
+        **parameters: str,
+    ) -> OAuth:
+        """Tokens of this authorization server (RFC 8414) by client credentials, for `me.client(auth=...)`.
+
+        The client is known by the certificate (`tls_client_auth`) or by a JWT of its key (`private_key_jwt`), as
+        `client_id`: the agent's own at the authority without it. `resource` is RFC 8707's; with `dpop` tokens are
+        bound to the certificate's key (RFC 9449). Tokens are kept until shortly before their end, and never longer
+        than the certificate. Requests raise `Failed` where none is given.
+        """
+        from remit.oauth import OAuth
+        from remit.oauth.asking import Client, Wish
+
+        resources = (resource,) if isinstance(resource, str) else tuple(resource)
+        return OAuth(self, issuer, Client(method, client_id, dpop), Wish(scope, resources, parameters))
+
+    def mcp(
+        self,
+        url: str,
+        *,
+        issuer: str | None = None,
+        method: Method = "tls_client_auth",
+        client_id: str | None = None,
+        scope: str | None = None,
+        dpop: bool = False,
+    ) -> McpAuth:
+        """For the MCP server at `url`: finds its authorization server from what it refuses by (RFC 9728).
+
+        With `issuer`, no other authorization server is asked. The rest as of `oauth`.
+        """
+        from remit.mcp import McpAuth
+        from remit.oauth.asking import Client
+
+        return McpAuth(self, url, Client(method, client_id, dpop), issuer=issuer, scope=scope)
+
+    def presented(self) -> Hashable:
+        """What tells the connections of one certificate from those of another, or of its having ended."""
+        credential = self.credential
+        return credential.serial, datetime.now(UTC) >= credential.not_after  # noqa: TID251 (as the holder's)
+
+    def _made(self, kind: Callable[..., _Made], options: dict[str, Any]) -> Callable[[], _Made]:
+        given = {name: options.pop(name) for name in ("http1", "limits", "proxy", "retries") if name in options}
+        return lambda: kind(verify=self.context, trust_env=False, **given)
+
+    def _delegated(self, share: Share) -> Started:
+        from remit.credential import Credential
+        from remit.holder import clock
+        from remit.keys import AgentKey
+        from remit.starting import start_with
+
+        key = AgentKey.generate()
+        authority = self._holder.authority
+        answer = authority.delegate(self.credential, key.csr(), _asked(share))
+        credential = Credential.of(key.pem, authority.root, answer, clock())
+        return start_with(authority, credential, self._started.verify)
+
+    def _certified(self, csr: bytes | str, share: Share) -> bytes:
+        text = csr.decode() if isinstance(csr, bytes) else csr
+        answer = self._holder.authority.delegate(self.credential, text, _asked(share))
+        return str(answer["chain"]).encode()
+
+    def _complete(self) -> None:
+        self._holder.authority.complete(self.credential)
+        self._holder.close()
+
+
+class Agent(Identity):
+    """An agent with a live certificate, for programs without an event loop.
+
+    with Agent.enroll("https://ca.example:8443", root="ca.crt", token_file="token") as me:
+        with me.client() as http:
+            http.get("https://api.example/")
+    """
+
+    @classmethod
+    def enroll(cls, ca_url: str | None = None, **options: Unpack[Options]) -> Self:
+        """Has a certificate in one round trip, and renews it from then on (`remit.starting.Options`).
+
+        `ca_url` is `REMIT_CA` without it. Raises `Failed`.
+        """
+        return cls(_started(ca_url, options))
+
+    def client(self, **options: Any) -> httpx2.Client:
+        """An HTTP client that presents the newest certificate; options as of `httpx2.Client`.
+
+        A connection does not outlive the certificate that it was made with, and no request fails over that.
+        Proxies are given by `proxy`, not taken from the environment.
+        """
+        import httpx2
+
+        from remit.transport import Transport
+
+        made = self._made(httpx2.HTTPTransport, options)
+        return httpx2.Client(transport=Transport(self.presented, made), **options)
+
+    def delegate(self, **share: Unpack[Share]) -> Self:
+        """A child with its own key, name and certificate, within what this one has. Raises `Failed`."""
+        return type(self)(self._delegated(share))
+
+    def certify(self, csr: bytes | str, **share: Unpack[Share]) -> bytes:
+        """The chain in PEM for a child that made its own key and sent its CSR. Raises `Failed`."""
+        return self._certified(csr, share)
+
+    def renew(self) -> None:
+        """Renews now; nobody needs to. Raises `Failed`."""
+        self._holder.renew()
+
+    def complete(self) -> None:
+        """Ends the task, which revokes all that was issued for it, and closes. Raises `Failed`."""
+        self._complete()
+
+    def close(self) -> None:
+        """Ends the renewals; the certificate serves to its end."""
+        self._holder.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+class AsyncAgent(Identity):
+    """An agent with a live certificate, for programs with an event loop (asyncio or trio).
+
+        async with AsyncAgent.enroll() as me, me.client() as http:
+            await http.get("https://api.example/")
+
+    Renewals are a thread's, so that a busy loop does not let a certificate end.
+    """
+
+    @classmethod
+    def enroll(cls, ca_url: str | None = None, **options: Unpack[Options]) -> Opening[Self]:
+        """As `Agent.enroll`: to be entered by `async with`, or awaited."""
+        return Opening(lambda: cls(_started(ca_url, options)))
+
+    def client(self, **options: Any) -> httpx2.AsyncClient:
+        """As `Agent.client`; options as of `httpx2.AsyncClient`."""
+        import httpx2
+
+        from remit.transport import AsyncTransport
+
+        made = self._made(httpx2.AsyncHTTPTransport, options)
+        return httpx2.AsyncClient(transport=AsyncTransport(self.presented, made), **options)
+
+    def delegate(self, **share: Unpack[Share]) -> Opening[Self]:
+        """As `Agent.delegate`: to be entered by `async with`, or awaited."""
+        return Opening(lambda: type(self)(self._delegated(share)))
+
+    async def certify(self, csr: bytes | str, **share: Unpack[Share]) -> bytes:
+        """As `Agent.certify`."""
+        return await _aside(lambda: self._certified(csr, share))
+
+    async def renew(self) -> None:
+        """As `Agent.renew`."""
+        await _aside(self._holder.renew)
+
+    async def complete(self) -> None:
+        """As `Agent.complete`."""
+        await _aside(self._complete)
+
+    async def aclose(self) -> None:
+        """As `Agent.close`."""
+        self._holder.close()
+
+
+class Opening(Generic[_Agent]):
+    """An agent that is being enrolled, or given its share: `async with` it, or await it and close it yourself."""
+
+    def __init__(self, made: Callable[[], _Agent]) -> None:
+        self._made = made
+        self._agent: _Agent | None = None
+
+    def __await__(self) -> Generator[Any, Any, _Agent]:
+        return _aside(self._made).__await__()
+
+    async def __aenter__(self) -> _Agent:
+        self._agent = await _aside(self._made)
+        return self._agent
+
+    async def __aexit__(self, *_error: object) -> None:
+        if self._agent is not None:
+            await self._agent.aclose()
+
+
+def _started(ca_url: str | None, options: Options) -> Started:
+    from remit.starting import start
+
+    return start(ca_url, options)
+
+
+async def _aside(work: Callable[[], _Made]) -> _Made:
+    """By a thread of its own, so that the loop goes on."""
+    from anyio import to_thread
+
+    return await to_thread.run_sync(work)
+
+
+def _asked(share: Share) -> dict[str, Any]:
+    end = share.get("not_after")
+    if end is None:
+        return dict(share)
+    if end.tzinfo is None:
+        raise Failed("not_after needs a time zone.")
+    return {**share, "not_after": end.isoformat()}
+
+
+__all__ = ["Agent", "AsyncAgent", "Identity", "Opening", "Share"]
