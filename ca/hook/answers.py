@@ -24,8 +24,8 @@ Answer = dict[str, Any]
 
 def allowed(authority: Authority, subject: Subject, decision: Allowed, now: datetime) -> Answer:
     """What may be relied on now."""
-    standing, names = subject.standing, authority.issuer.certificate.subject.rfc4514_string()
-    intent, task = subject.record.intent, standing.task
+    standing, intent = subject.standing, subject.record.intent
+    task = standing.task
     return {
         "active": True,
         "iss": authority.public_url,
@@ -36,7 +36,7 @@ def allowed(authority: Authority, subject: Subject, decision: Allowed, now: date
         "exp": _seconds(standing.not_after),
         "tls_client_auth_subject_dn": subject.subject_dn,
         "tls_client_auth_san_uri": subject.spiffe_id,
-        "x509": {"issuer": names, "serial": str(intent.serial)},
+        "x509": {"issuer": authority.issuer.dn, "serial": str(intent.serial)},
         **({"task": _task(task)} if task else {}),
         "scope": str(decision.reach.scope),
         "resource": list(decision.reach.resources),

@@ -148,7 +148,7 @@ def _operator(record: CertificateRecord | None, now: datetime) -> OperatorName |
 
 
 def _is_ours(authority: Authority, issuer: str) -> bool:
-    return issuer == authority.issuer.certificate.subject.rfc4514_string()
+    return issuer == authority.issuer.dn
 
 
 def _is_foreign(authority: Authority, about: About) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography import x509
 
@@ -103,6 +104,11 @@ def _revoked(connection: Connection, serials: Collection[Serial | None]) -> set[
     return {serial for serial, record in found.items() if record.revoked_at is not None}
 
 
+@lru_cache(maxsize=16384)
+def _jkt(der: bytes) -> str:
+    return jwk.thumbprint(x509.load_der_x509_certificate(der).public_key()).base64url
+
+
 def _subject(
     authority: Authority,
     one: _Named,
@@ -114,11 +120,11 @@ def _subject(
     record, names = one.record, authority.names
     spiffe_id, *above = (SpiffeId.agent(names.trust_domain, one.tenant, name).uri for name in (one.agent, *one.above))
     client = client_id(authority, one.tenant, one.agent)
-    subject_dn = profile.agent_subject(names.organisation, one.tenant, one.agent).rfc4514_string()
+    subject_dn = profile.agent_dn(names.organisation, one.tenant, one.agent)
     reach, lineage = said(record.der, names.oid_arc, kept)
     standing = Standing(
         names=frozenset({client, spiffe_id, subject_dn}),
-        jkt=jwk.thumbprint(x509.load_der_x509_certificate(record.der).public_key()).base64url,
+        jkt=_jkt(record.der),
         not_before=record.intent.not_before,
         not_after=record.intent.not_after,
         revoked_at=record.revoked_at,

@@ -50,12 +50,19 @@ class Pointers:
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """A CA that can issue: its stable id, its certificate, its key's public half, and its pointers."""
+    """A CA that can issue: its stable id, its certificate, its key's public half, and its pointers.
+
+    `dn` is its distinguished name (RFC 4514).
+    """
 
     id: str
     certificate: x509.Certificate
     public_key: PublicKey
     pointers: Pointers
+    dn: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dn", self.certificate.subject.rfc4514_string())
 
     def __hash__(self) -> int:
         # A public key has none of its own, and what is encoded once for an issuer is found by it.

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated
 
 from cryptography import x509
@@ -142,8 +143,9 @@ class AgentDelegation:
         return cls(depth=raw.depth, max_depth=raw.max_depth, parent=Thumbprint(raw.parent_x5t), root=root)
 
 
+@lru_cache(maxsize=16384)
 def carried(der: bytes, arc: str) -> tuple[AgentTask | None, AgentDelegation | None]:
-    """What a certificate of this authority says under its arc."""
+    """What a certificate of this authority says under its arc. Remembered: the same ones come back all the time."""
     values = {
         extension.oid: extension.value.value
         for extension in x509.load_der_x509_certificate(der).extensions

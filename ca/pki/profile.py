@@ -98,6 +98,16 @@ def agent_subject(organisation: str, tenant: TenantId, agent: AgentId) -> x509.N
     return _subject(organisation, tenant, agent)
 
 
+def agent_dn(organisation: str, tenant: TenantId, agent: AgentId) -> str:
+    """`agent_subject` in RFC 4514: registry names need no escaping, an organisation may."""
+    return f"CN={agent},OU={tenant},{_escaped(organisation)}"
+
+
+@lru_cache(maxsize=64)
+def _escaped(organisation: str) -> str:
+    return x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation)]).rfc4514_string()
+
+
 def operator_subject(organisation: str, name: OperatorName) -> x509.Name:
     """The subject of an operator's credential."""
     return _subject(organisation, OPERATORS_UNIT, name)

@@ -116,3 +116,13 @@ def test_an_operators_subject() -> None:
 
 def test_an_authoritys_subject() -> None:
     assert profile.authority_subject("Remit", "Root CA").rfc4514_string() == "CN=Root CA,O=Remit"
+
+
+@pytest.mark.parametrize("organisation", ["Remit", "Remit, Inc.", " +\"'<>;#=\\", "#1", "Ö", "a b "])
+def test_a_distinguished_name_is_the_subjects(organisation: str) -> None:
+    """Built beside it, because the hook says it in every answer."""
+    tenant, agent = TenantId("acme"), AgentId("bot.one_2-3")
+    assert (
+        profile.agent_dn(organisation, tenant, agent)
+        == profile.agent_subject(organisation, tenant, agent).rfc4514_string()
+    )
