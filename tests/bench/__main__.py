@@ -16,6 +16,7 @@ from tests.bench import soak as soaking
 from tests.bench.databases import Databases, NoPostgres
 from tests.bench.figures import figures
 from tests.bench.generator import Generator, NoGo
+from tests.bench.hook.command import hook
 from tests.bench.options import as_json, console, directory, finished, picture
 from tests.bench.plan import FULL, QUICK
 from tests.bench.revocation.command import revocation
@@ -82,6 +83,7 @@ def profile(
 
 
 bench.add_command(revocation)
+bench.add_command(hook)
 
 
 def main() -> None:

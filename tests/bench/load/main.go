@@ -4,6 +4,7 @@
 //	load csrs  -count N                    N requests (PKCS #10) with a new P-256 key each: base64 of DER, one a line
 //	load enrol -url URL -root FILE ...     POSTs them with one token each over HTTPS, and prints one JSON object
 //	load ask   -url URL -questions FILE    POSTs or GETs OCSP requests over HTTP, and prints one JSON object
+//	load introspect -url URL -names FILE   POSTs questions to the hook over HTTPS, and prints one JSON object
 //
 // It shares its cores with the server that it measures, so it does as little as an honest client can:
 // every request is made beforehand, one thread runs everything, and answers are read and dropped.
@@ -20,9 +21,9 @@ import (
 )
 
 func main() {
-	verbs := map[string]func([]string) error{"csrs": csrs, "enrol": enrol, "ask": ask}
+	verbs := map[string]func([]string) error{"csrs": csrs, "enrol": enrol, "ask": ask, "introspect": introspect}
 	if len(os.Args) < 2 || verbs[os.Args[1]] == nil {
-		fail(fmt.Errorf("say csrs, enrol or ask"))
+		fail(fmt.Errorf("say csrs, enrol, ask or introspect"))
 	}
 	if err := verbs[os.Args[1]](os.Args[2:]); err != nil {
 		fail(err)
