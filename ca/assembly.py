@@ -195,6 +195,7 @@ def authority(
         crl_lifetime=settings.status.crl_lifetime,
         crl_shards=settings.status.crl_shards,
         alone_up_to=settings.revocation.alone_up_to,
+        token_lifetime=settings.hook.token_lifetime,
         public_url=settings.public_url,
         status_url=settings.status_url,
         rsa_allowed=certificates.rsa,

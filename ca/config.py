@@ -206,6 +206,12 @@ class Policy(_Section):
     file: Path | None = None
 
 
+class Hook(_Section):
+    """What authorization servers are told: no token that is bound to a certificate lives longer than `token_lifetime`."""
+
+    token_lifetime: Duration = timedelta(minutes=5)
+
+
 class Settings(BaseSettings):
     """Everything that can be set. `Settings.load()` reads it."""
 
@@ -232,6 +238,7 @@ class Settings(BaseSettings):
     revocation: Revocation = Revocation()
     status: Status = Status()
     proofs: Proofs = Proofs()
+    hook: Hook = Hook()
     policy: Policy = Policy()
 
     @classmethod

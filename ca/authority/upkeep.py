@@ -12,13 +12,16 @@ from ca.authority import tasks
 from ca.authority.authority import Authority
 from ca.authority.issuance import CLOCK_TOLERANCE
 from ca.refusals import Refused
-from ca.store import agents, idempotency, spent_proofs, tokens
+from ca.store import agents, bindings, idempotency, spent_proofs, tokens
 
 ROUND = 5.0
 """Seconds between two rounds."""
 
 _AFTER_A_FAULT = 1.0
 _KEPT = timedelta(days=30)
+_BINDINGS_KEPT = timedelta(days=1)
+"""After their tokens' end: whoever asks what a stolen certificate was used for asks within a day."""
+
 _BETWEEN_SWEEPS = timedelta(hours=1)
 """Children are looked through for those that ended: each costs a look at its certificates."""
 
@@ -52,6 +55,7 @@ class Upkeep:
         self._authority.database.write(lambda connection: idempotency.forget(connection, now))
         # Another replica, whose clock is behind, takes such a proof a moment longer than this one would.
         self._authority.database.write(lambda connection: spent_proofs.forget(connection, now - CLOCK_TOLERANCE))
+        self._authority.database.write(lambda connection: bindings.forget(connection, now - _BINDINGS_KEPT))
         if self._swept_at is None or now - self._swept_at >= _BETWEEN_SWEEPS:
             self._authority.database.write(lambda connection: agents.forget_children(connection, now - _KEPT))
             self._swept_at = now
