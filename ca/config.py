@@ -207,7 +207,7 @@ class Policy(_Section):
 
 
 class Hook(_Section):
-    """What authorization servers are told: no token that is bound to a certificate lives longer than `token_lifetime`."""
+    """What authorization servers are told: no token bound to a certificate lives longer than `token_lifetime`."""
 
     token_lifetime: Duration = timedelta(minutes=5)
 

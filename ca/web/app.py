@@ -20,6 +20,7 @@ from ca.web import (
     operators,
     problems,
     public,
+    questions,
     revocations,
     tasks,
     tokens,
@@ -68,6 +69,7 @@ def _describe_the_doors(app: FastAPI) -> None:
         for path, operation in applications.OPERATIONS.items():
             document["paths"].setdefault(path, {})["post"] = operation
         document["paths"].update(est.DESCRIPTION)
+        document["paths"].update(questions.DESCRIPTION)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign] # FastAPI's documented way to extend the document

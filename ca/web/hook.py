@@ -6,13 +6,11 @@ Questions that wait together are looked up together, in one view of the database
 from __future__ import annotations
 
 import asyncio
-import json
 from concurrent.futures import ThreadPoolExecutor
-from http import HTTPStatus
 
 from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from ca.authority.authority import Authority
 from ca.batch import Batch
@@ -96,9 +94,7 @@ class Hook:
             return inquiry.look_up(self._authority, connection, inquiries)
 
     def _response(self, answer: Answer) -> Response:
-        headers = {"Cache-Control": answers.cache_control(answer, self._authority.clock())}
-        octets = json.dumps(answer, separators=(",", ":")).encode()
-        return Response(octets, HTTPStatus.OK, headers, media_type="application/json")
+        return JSONResponse(answer, headers={"Cache-Control": answers.cache_control(answer, self._authority.clock())})
 
 
 def _permitted(asker: Asker | None) -> Asker:

@@ -151,3 +151,37 @@ def _der(text: str) -> bytes:
         return b64decode(inner, validate=True)
     except ValueError as error:
         raise Refused(Reason.MALFORMED, "The certificate is PEM, or base64 of its DER.") from error
+
+
+def _described(summary: str, name: str, description: str, body: type[Body]) -> dict[str, Any]:
+    schema = body.model_json_schema()
+    answer = {"description": "What it is worth.", "content": {JSON: {"schema": {"type": "object"}}}}
+    return {
+        "tags": ["hook"],
+        "summary": summary,
+        "description": description,
+        "operationId": name,
+        "requestBody": {"required": True, "content": {kind: {"schema": schema} for kind in (JSON, FORM)}},
+        "responses": {"200": answer},
+    }
+
+
+DESCRIPTION: dict[str, dict[str, Any]] = {
+    "/v1/as/introspect": {
+        "post": _described(
+            "Introspect Certificate",
+            "introspect_v1_as_introspect_post",
+            "What an agent's certificate is worth now (RFC 7662). For relying parties, by client certificate or key.",
+            Question,
+        )
+    },
+    "/v1/as/bind": {
+        "post": _described(
+            "Bind Token",
+            "bind_v1_as_bind_post",
+            "Whether a token may be bound to a certificate (RFC 8705), how far it reaches and until when; recorded.",
+            BindQuestion,
+        )
+    },
+}
+"""The endpoints in OpenAPI 3.1, for the document that FastAPI makes of all others."""

@@ -46,6 +46,8 @@ ROUTES = {
     ("POST", "/v1/operators"): Act.MANAGE,
     ("GET", "/v1/crls"): Act.READ,
     ("POST", "/v1/crls/publish"): Act.PUBLISH,
+    ("POST", "/v1/as/introspect"): Act.ASK,
+    ("POST", "/v1/as/bind"): Act.ASK,
 }
 BODIES = {
     "/v1/revocations": {"agent": "nobody", "dry_run": True},
@@ -55,6 +57,8 @@ BODIES = {
     "/v1/tasks": {"agent": "nobody"},
     "/v1/tasks/nothing": {"scope": "a"},
     "/v1/enrollment-tokens": {"agent": "nobody"},
+    "/v1/as/introspect": {"x5t#S256": "A" * 43},
+    "/v1/as/bind": {"x5t#S256": "A" * 43},
     "/v1/operators": {"name": "UPPER", "role": "auditor", "csr": "x"},
 }
 HOSTILE_NAMES = (

@@ -37,7 +37,8 @@ from ca.store.proposals import Proposal
 from ca.web import est
 from ca.web.app import build
 from ca.web.applications import PKCS10
-from ca.web.enrolment import DELEGATE, RENEW, Door
+from ca.web.enrolment import DELEGATE, RENEW
+from ca.web.hook import BIND, INTROSPECT, Hook
 from ca.web.issued import pem
 from ca.web.peer import Receive, Scope, Send
 from ca.web.problems import TYPE, Problem
@@ -54,7 +55,7 @@ class House:
     """The application over a stage, as the administrator calls it, or where only it may the agent."""
 
     stage: Stage
-    door: Door
+    door: Hook
     admin: Issued
     key: Key
     issued: Issued
@@ -70,6 +71,8 @@ class House:
         path = act.path.format(serial=self.issued.intent.serial, agent=AGENT, task=TASK, proposal=proposal)
         headers = {"Authorization": f"Bearer {self.token()}"} if act.path in ENROLMENTS else {}
         body = act.body() | ({"csr": self.proof()} if act.path.endswith("/proven") else {})
+        if act.path in (INTROSPECT, BIND):
+            body |= {"x5t#S256": self.issued.x5t.base64url}
         sent: dict[str, Any] = {"json": body}
         if act.path.startswith("/.well-known/est/"):
             headers |= {"Content-Type": PKCS10, "Accept": Problem.media_type}
@@ -144,6 +147,8 @@ ACTS = [
     Act("POST", "/v1/revocations/proposals/{proposal}/confirm", "certificate.revoke"),
     Act("POST", "/v1/revocations/proven", "certificate.revoke"),
     Act("POST", "/v1/crls/publish", None),
+    Act("POST", INTROSPECT, None),
+    Act("POST", BIND, "token.bind"),
 ]
 each_act = pytest.mark.parametrize("act", ACTS, ids=lambda act: f"{act.method} {act.path.partition('?')[0]}")
 
@@ -236,7 +241,7 @@ def test_an_answer_that_cannot_be_made_tells_nothing_of_what_was_done(
         assert not house.stage.issued(wanted), "whatever was made can be revoked"
 
 
-WITH_AN_ENTRY = [act for act in ACTS if act.path != "/v1/crls/publish"]
+WITH_AN_ENTRY = [act for act in ACTS if act.path not in ("/v1/crls/publish", INTROSPECT)]
 
 
 @pytest.mark.parametrize("act", WITH_AN_ENTRY, ids=lambda act: f"{act.method} {act.path.partition('?')[0]}")
