@@ -90,12 +90,13 @@ class Identity:
         scope: str | None = None,
         resource: str | Sequence[str] = (),
         dpop: bool = False,
+        x5c: bool = False,
         **parameters: str,
     ) -> OAuth:
         """Tokens of this authorization server (RFC 8414) by client credentials, for `me.client(auth=...)`.
 
-        The client is known by the certificate (`tls_client_auth`) or by a JWT of its key (`private_key_jwt`), as
-        `client_id`: the agent's own at the authority without it. `resource` is RFC 8707's; with `dpop` tokens are
+        The client is known by the certificate (`tls_client_auth`) or by a JWT of its key (`private_key_jwt`; with
+        `x5c` it carries the chain), as `client_id`: the agent's own at the authority without it. `resource` is RFC 8707's; with `dpop` tokens are
         bound to the certificate's key (RFC 9449). Tokens are kept until shortly before their end, and never longer
         than the certificate. Requests raise `Failed` where none is given.
         """
@@ -103,7 +104,7 @@ class Identity:
         from remit.oauth.asking import Client, Wish
 
         resources = (resource,) if isinstance(resource, str) else tuple(resource)
-        return OAuth(self, issuer, Client(method, client_id, dpop), Wish(scope, resources, parameters))
+        return OAuth(self, issuer, Client(method, client_id, dpop, x5c), Wish(scope, resources, parameters))
 
     def mcp(
         self,

@@ -18,7 +18,7 @@ from remit import files, upkeep
 from remit.authority import Authority, Draft
 from remit.credential import Credential
 from remit.failed import Failed
-from remit.proof import Proofs
+from remit.proof import Proofs, Unproven
 from remit.upkeep import Failure, State
 
 Listener = Callable[[Credential], None]
@@ -72,6 +72,7 @@ class Holder:
         self._failure: Failure | None = None
         self._sentence = ""
         self._next_try = self._planned()
+        self._shown: str | None = None
         self._draft: tuple[str, Draft, datetime] | None = None
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -81,7 +82,7 @@ class Holder:
     def obtain(self, wait: float = 30.0) -> Credential:
         """The first credential, adopted or asked for; `wait` is for how many seconds it is tried again.
 
-        Raises `Failed`; at once, where the authority refuses for good.
+        Raises `Failed`; at once, where the authority refuses for good or there is nothing to prove oneself with.
         """
         deadline = time.monotonic() + wait
         if self._credential is None:
@@ -91,7 +92,7 @@ class Holder:
                 self.renew()
             except Failed as error:
                 pause = (self._next_try - self._clock()).total_seconds()
-                if error.final or time.monotonic() + pause > deadline or self._closed:
+                if error.final or isinstance(error, Unproven) or time.monotonic() + pause > deadline:
                     raise
                 time.sleep(max(0.0, pause))
         return self._credential
@@ -187,7 +188,7 @@ class Holder:
             return self._enrolled(proof)
         if credential is not None:
             return self._renewed_late(credential)
-        raise Failed("There is no proof of identity to enrol with: give a token, a file or a function.", status=400)
+        raise Unproven("There is no proof of identity to enrol with: give a token, a file or a function.")
 
     def _drafted(self, purpose: str) -> Draft:
         """The request that was not answered, or a new one. An enrolment's is kept: its token is spent on its key."""
@@ -216,16 +217,18 @@ class Holder:
 
     def _enrolled(self, proof: str) -> Credential:
         draft = self._drafted(_ENROLMENT)
-        credential = self._made(draft, self.authority.enroll(draft, proof, self._asked))
-        self._proofs.was_taken(proof)
-        return credential
+        self._shown = proof
+        return self._made(draft, self.authority.enroll(draft, proof, self._asked))
 
     def _made(self, draft: Draft, answer: dict[str, Any]) -> Credential:
         return Credential.of(draft.key.pem, self.authority.root, answer, self._clock())
 
     def _take(self, credential: Credential) -> None:
+        if self._shown is not None:
+            self._proofs.was_taken(self._shown)
         with self._changed:
-            self._credential, self._failure, self._sentence, self._draft = credential, None, "", None
+            self._credential, self._failure, self._sentence = credential, None, ""
+            self._draft = self._shown = None
             self._next_try = self._planned()
             listeners = tuple(self._listeners)
         for listener in listeners:

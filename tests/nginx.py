@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -63,8 +64,9 @@ def _configuration(server: Nginx, tls: Certified, clients: Path) -> str:
     folder = server.folder
     scratch = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     return (
-        f"pid {folder}/pid; error_log {folder}/server.log; daemon off; events {{}}\n"
-        "http { log_format who '$ssl_client_serial $connection';\n"
+        ("user root;\n" if os.geteuid() == 0 else "")  # or its workers may not read the folder
+        + f"pid {folder}/pid; error_log {folder}/server.log; daemon off; events {{}}\n"
+        + "http { log_format who '$ssl_client_serial $connection';\n"
         f" access_log {server.log} who; server {{ listen {HOST}:{server.port} ssl;\n"
         f" ssl_certificate {tls.chain}; ssl_certificate_key {tls.key};\n"
         f" ssl_client_certificate {clients}; ssl_verify_client on; ssl_verify_depth 2;\n"
