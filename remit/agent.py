@@ -96,9 +96,9 @@ class Identity:
         """Tokens of this authorization server (RFC 8414) by client credentials, for `me.client(auth=...)`.
 
         The client is known by the certificate (`tls_client_auth`) or by a JWT of its key (`private_key_jwt`; with
-        `x5c` it carries the chain), as `client_id`: the agent's own at the authority without it. `resource` is RFC 8707's; with `dpop` tokens are
-        bound to the certificate's key (RFC 9449). Tokens are kept until shortly before their end, and never longer
-        than the certificate. Requests raise `Failed` where none is given.
+        `x5c` that carries the chain), as `client_id`: the agent's own at the authority without it. `resource` is
+        RFC 8707's; with `dpop` tokens are bound to the certificate's key (RFC 9449). They are kept until shortly
+        before their end, and no longer than the certificate. A request raises `Failed` where no token is given.
         """
         from remit.oauth import OAuth
         from remit.oauth.asking import Client, Wish
