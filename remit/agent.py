@@ -213,7 +213,7 @@ class Agent(Identity):
 
 
 class AsyncAgent(Identity):
-    """An agent with a live certificate, for programs with an event loop (asyncio or trio).
+    """An agent with a live certificate, for programs with an event loop.
 
         async with AsyncAgent.enroll() as me, me.client() as http:
             await http.get("https://api.example/")

@@ -113,7 +113,9 @@ class Holder:
     def renew(self) -> Credential:
         """Tries now, whatever the time: renewal, or enrolment where there is nothing to renew. Raises `Failed`."""
         with self._trying:
-            return self._try()
+            credential = self._try()
+        self._tell(credential)
+        return credential
 
     def on_credential(self, listener: Listener) -> None:
         """Has `listener` called with every new credential, by the thread that got it."""
@@ -155,6 +157,9 @@ class Holder:
                 self.renew()
             except Failed as error:
                 _log.warning("no new certificate: %s", error)
+            except Exception as error:  # noqa: BLE001 (border: whatever it was, the renewals go on)
+                _log.exception("no new certificate")
+                self._note(Failed(f"Something went wrong here: {type(error).__name__}; the log says more."))
 
     def _try(self) -> Credential:
         """One try. 1. the request is drafted; 2. the authority answers; 3. files are in place; 4. it is installed.
@@ -230,6 +235,9 @@ class Holder:
             self._credential, self._failure, self._sentence = credential, None, ""
             self._draft = self._shown = None
             self._next_try = self._planned()
+
+    def _tell(self, credential: Credential) -> None:
+        with self._changed:
             listeners = tuple(self._listeners)
         for listener in listeners:
             try:

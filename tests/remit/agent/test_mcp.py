@@ -45,7 +45,7 @@ class Verifier:
             return None
         self.taken.append(claims["jti"])
         return AccessToken(
-            token=token, client_id=claims["client_id"], scopes=claims["scope"].split(), resource=claims["aud"]
+            token=token, client_id=claims["client_id"], scopes=claims.get("scope", "").split(), resource=claims["aud"]
         )
 
 
