@@ -7,9 +7,13 @@ import os
 import secrets
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from ca.authority.authority import Authority, Names, alone
 from ca.authority.publisher import Publisher
@@ -21,6 +25,7 @@ from ca.identifiers import TrustDomain
 from ca.pki.certificate import Issuer
 from ca.pki.known_keys import NO_LIST, KnownKeys
 from ca.policy.ceiling import Lifetimes
+from ca.policy.rules import NO_RULES, Rules
 from ca.proofs import oidc, x5c
 from ca.proofs.addresses import Inside, Location
 from ca.proofs.claims import Rule, Value
@@ -77,12 +82,21 @@ def known_keys(settings: Settings) -> KnownKeys:
         raise Misconfigured(f"The setting certificates.known_keys is wrong: {file} is not a list ({error}).") from error
 
 
-def providers(settings: Settings) -> Providers:
-    """Every proof of identity that is enabled; their keys are fetched once they run. Raises `Misconfigured`."""
+def rules(settings: Settings) -> Rules:
+    """The operator's rules; a newer file is read at the next start. Raises `Misconfigured`."""
+    file = settings.policy.file
+    return NO_RULES if file is None else _read("policy.file", file, lambda it: Rules.parse(it.read_text("utf-8")))
+
+
+def providers(settings: Settings, *ours: Issuer) -> Providers:
+    """Every proof of identity that is enabled; their keys are fetched once they run.
+
+    Raises `Misconfigured`, also where one of `ours` is to be believed as another CA.
+    """
     proofs = settings.proofs
     builtin = [one for one in Builtin if getattr(proofs, one)]
     oidc_ones = [_oidc(settings, name, one) for name, one in proofs.oidc.items() if one.enabled]
-    x5c_ones = [_x5c(settings, name, one) for name, one in proofs.x5c.items() if one.enabled]
+    x5c_ones = [_x5c(settings, name, one, ours) for name, one in proofs.x5c.items() if one.enabled]
     return Providers([*oidc_ones, *x5c_ones], builtin)
 
 
@@ -124,16 +138,24 @@ def _rules(claims: Mapping[str, Value | tuple[Value, ...]]) -> tuple[Rule, ...]:
     return tuple(Rule(place, one if isinstance(one, tuple) else (one,)) for place, one in claims.items())
 
 
-def _x5c(settings: Settings, name: str, section: X5cProof) -> X5c:
+def _x5c(settings: Settings, name: str, section: X5cProof, ours: Sequence[Issuer]) -> X5c:
     rules = x5c.Rules(name, section.audience or settings.public_url, section.max_age, section.key_bound)
-    return X5c(rules, _read(f"proofs.x5c.{name}.roots", section.roots, lambda file: x5c.roots(file.read_bytes())))
+    return X5c(rules, _read(f"proofs.x5c.{name}.roots", section.roots, lambda file: _anchors(file, ours)))
+
+
+def _anchors(file: Path, ours: Sequence[Issuer]) -> Sequence[x509.Certificate]:
+    """The roots of another CA. Our own certificates prove by mutual TLS, which asks whether they are live."""
+    found = x5c.roots(file.read_bytes())
+    if any(root.public_key() == one.public_key for root in found for one in ours):
+        raise ValueError("holds a CA of this authority itself, whose certificates enrol by mutual TLS")
+    return found
 
 
 def _read(setting: str, value: _Value, read: Callable[[_Value], _Read]) -> _Read:
     """What a setting means. Raises `Misconfigured`, which names it."""
     try:
         return read(value)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, UnsupportedAlgorithm) as error:
         raise Misconfigured(f"The setting {setting} is wrong: {value} ({error}).") from error
 
 
@@ -177,6 +199,7 @@ def authority(
         status_url=settings.status_url,
         rsa_allowed=certificates.rsa,
         known_keys=known_keys(settings),
+        rules=rules(settings),
         clock=clock,
         random=os.urandom,
         replica=octet,

@@ -1,7 +1,7 @@
 """Configuration: `remit.toml`, then environment variables `REMIT_*`, read once at the top.
 
 A key that does not exist is refused with the nearest one that does. Rooms receive ready values;
-only `ca.server`, `ca.ceremony`, `ca.doctor` and the status service's server read this.
+only what runs at the top, `ca.server`, `ca.ceremony` and their like, and the status service's server read this.
 """
 
 from __future__ import annotations
@@ -150,6 +150,14 @@ class OidcProof(_Section):
     refresh: Duration = timedelta(minutes=5)
     usable: Duration = timedelta(hours=1)
 
+    @field_validator("issuer")
+    @classmethod
+    def _check_issuer(cls, value: str) -> str:
+        # The registry knows an issuer and a subject, not who attests them: this one would attest another CA's.
+        if value.startswith("x5c:"):
+            raise ValueError("must not begin with x5c: (what the sections of proofs.x5c attest is called so)")
+        return value
+
     @model_validator(mode="after")
     def _check_order(self) -> OidcProof:
         if self.refresh > self.usable:
@@ -192,6 +200,12 @@ class Proofs(_Section):
         return self
 
 
+class Policy(_Section):
+    """The operator's rules, in Cedar (`ca.policy.rules`): `file` is read at the start; without it nothing is denied."""
+
+    file: Path | None = None
+
+
 class Settings(BaseSettings):
     """Everything that can be set. `Settings.load()` reads it."""
 
@@ -218,6 +232,7 @@ class Settings(BaseSettings):
     revocation: Revocation = Revocation()
     status: Status = Status()
     proofs: Proofs = Proofs()
+    policy: Policy = Policy()
 
     @classmethod
     def load(cls) -> Settings:

@@ -58,6 +58,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Looks at one part after the other; what cannot be looked at without an earlier part is left out."""
     yield _home(settings)
     yield _arc(settings)
+    yield _policy(settings)
     if not settings.pin_file.is_file():
         yield Finding("pin", Verdict.WRONG, f"There is no PIN file {settings.pin_file}.", "Run 'remit init'.")
         return
@@ -72,7 +73,6 @@ def examine(settings: Settings) -> Iterator[Finding]:
     finally:
         database.close()
     yield _reachable(settings)
-    yield from asyncio.run(_proofs(settings))
 
 
 def _home(settings: Settings) -> Finding:
@@ -92,6 +92,14 @@ def _arc(settings: Settings) -> Finding:
             "Before production, register a Private Enterprise Number with IANA (free) and set REMIT_OID_ARC.",
         )
     return Finding("oid arc", Verdict.OK, f"The task extensions are under {settings.oid_arc}.")
+
+
+def _policy(settings: Settings) -> Finding:
+    """What stands in the file, which the CA reads at its start alone."""
+    policies = assembly.rules(settings).policies
+    if not policies:
+        return Finding("policy", Verdict.OK, "No rule denies or shortens anything.")
+    return Finding("policy", Verdict.OK, f"{settings.policy.file} has {len(policies)} that deny or shorten.")
 
 
 def _private(part: str, file: Path) -> Finding:
@@ -122,6 +130,7 @@ def _stored(settings: Settings, database: Database) -> Iterator[Finding]:
     yield _keys(settings, *found)
     yield _responder(database, found[1])
     yield _crls(database)
+    yield from asyncio.run(_proofs(settings, *found))
 
 
 def _keys(settings: Settings, root: Issuer, issuer: Issuer) -> Finding:
@@ -176,9 +185,9 @@ def _reachable(settings: Settings) -> Finding:
         )
 
 
-async def _proofs(settings: Settings) -> list[Finding]:
+async def _proofs(settings: Settings, *ours: Issuer) -> list[Finding]:
     """Every outside proof of identity that is enabled: whether what it stands on can be had, asked for now."""
-    configured = assembly.providers(settings).configured
+    configured = assembly.providers(settings, *ours).configured
     return list(await asyncio.gather(*(_proof(provider) for provider in configured)))
 
 

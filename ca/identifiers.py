@@ -16,7 +16,10 @@ from ca.refusals import Reason, Refused
 
 SERIAL_MAX_OCTETS = 20  # RFC 5280 4.1.2.2
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+MAX_NAME = 63
+"""Characters of a registry name."""
+
+_NAME = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{MAX_NAME - 1}}}")
 _SERIAL = re.compile(r"[0-9a-f]{1,40}")
 _DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 
@@ -36,7 +39,7 @@ class _Name(str):
         if not _NAME.fullmatch(text):
             raise Refused(
                 Reason.MALFORMED,
-                f"The {cls.noun} must be 1 to 63 lower-case letters, digits, '.', '_' or '-', "
+                f"The {cls.noun} must be 1 to {MAX_NAME} lower-case letters, digits, '.', '_' or '-', "
                 "and begin with a letter or a digit.",
             )
         return super().__new__(cls, text)

@@ -94,7 +94,7 @@ async def _run(settings: Settings, authority: Authority, replica: Replica, life:
     await _recover(authority, replica)
     await replica.keep()
     publisher = assembly.publisher(authority)
-    providers = assembly.providers(settings)
+    providers = assembly.providers(settings, authority.root, authority.issuer)
     await _publish(publisher)
     tls = Tls(settings, authority)
     await tls.renew()

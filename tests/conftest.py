@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from ca.store import schema
 from tests.postgres import Cluster, binaries
 from tests.world import BRIEF_SECONDS, World
 
@@ -40,9 +41,20 @@ def postgres() -> Iterator[Cluster]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database: whoever asks for it is tried on both kinds."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'remit.db'}"
     cluster: Cluster = request.getfixturevalue("postgres")
     return cluster.new_database()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database with the schema of today, of both kinds."""
+    if request.param == "postgresql":
+        cluster: Cluster = request.getfixturevalue("postgres")
+        return cluster.migrated_database()
+    url = f"sqlite:///{tmp_path / 'remit.db'}"
+    schema.upgrade(url)
+    return url

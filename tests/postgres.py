@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import create_engine, text
 
+from ca.store import schema
 from tests.world import free_port
 
 _PLACES = ("/usr/lib/postgresql/*/bin", "/opt/homebrew/opt/postgresql*/bin", "/usr/local/opt/postgresql*/bin")
@@ -44,17 +45,23 @@ class Cluster:
             shutil.chown(self._directory, _USER, _USER)
         user = _USER if self._as else pwd.getpwuid(os.geteuid()).pw_name
         self._url = f"postgresql+psycopg://{user}@127.0.0.1:{self._port}"
+        self._migrated: str | None = None
         self._run("initdb", "--auth=trust", "--encoding=UTF8", "--locale=C", f"--username={user}", "--no-sync")
         self._start()
 
-    def new_database(self) -> str:
-        """The URL of a new, empty database."""
+    def new_database(self, template: str = "template1") -> str:
+        """The URL of a new, empty database, or of a copy of that one."""
         name = f"remit_{next(_NUMBERS)}"
-        engine = create_engine(f"{self._url}/postgres", isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
-        engine.dispose()
+        self._ask(f"CREATE DATABASE {name} TEMPLATE {template}")
         return f"{self._url}/{name}"
+
+    def migrated_database(self) -> str:
+        """The URL of a new database with the schema of today, which is made once and copied."""
+        if self._migrated is None:
+            url = self.new_database()
+            schema.upgrade(url)
+            self._migrated = url.rpartition("/")[2]
+        return self.new_database(self._migrated)
 
     def configure(self, database_url: str, setting: str, value: str) -> None:
         """Sets it for the whole server, as an administrator would; connections made from now on see it."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
+from typing import Any
 
 from ca.authority.authority import Authority
 from ca.identifiers import AgentId, TenantId
@@ -23,11 +25,16 @@ def add(
     record = AgentRecord(agent, description, now.replace(microsecond=0), identity)
 
     def act(connection: Connection) -> AgentRecord:
-        agents.add(connection, record)
-        _audit(authority, connection, agent, "agent.add", actor)
+        register(connection, record, actor, now)
         return record
 
     return authority.database.write(act).result()
+
+
+def register(connection: Connection, record: AgentRecord, actor: str, now: datetime) -> None:
+    """Adds the agent and its audit entry. Raises `IntegrityError` for a name or an identity that is taken."""
+    agents.add(connection, record)
+    audit.append(connection, _entry(record, "agent.add", actor, now, _told(record)))
 
 
 def suspend(authority: Authority, tenant: TenantId, agent: AgentId, actor: str) -> AgentRecord:
@@ -50,13 +57,18 @@ def change(
 ) -> AgentRecord:
     """Replaces an agent's state, ceiling or identity by what `edit` makes of it.
 
-    Raises `Refused`: NOT_FOUND, CONFLICT for another agent's identity.
+    Raises `Refused`: NOT_FOUND, CONFLICT for another agent's identity, or any for an agent that another delegates to.
     """
 
     def act(connection: Connection) -> AgentRecord:
-        changed = edit(require(connection, tenant, agent))
+        found = _there(agents.take(connection, tenant, agent), tenant, agent)
+        changed = edit(found)
+        if changed.identity is not None and changed.agent.parent is not None:
+            raise Refused(Reason.CONFLICT, certified_by_its_parent(changed.agent))
         agents.replace(connection, changed)
-        _audit(authority, connection, changed.agent, action, actor)
+        before, after = _told(found), _told(changed)
+        detail = after | {"before": {name: before[name] for name in after if before[name] != after[name]}}
+        audit.append(connection, _entry(changed, action, actor, authority.clock(), detail))
         return changed
 
     return authority.database.write(act).result()
@@ -64,7 +76,15 @@ def change(
 
 def require(connection: Connection, tenant: TenantId, agent: AgentId) -> AgentRecord:
     """The agent of this name. Raises `Refused(NOT_FOUND)`."""
-    record = agents.find(connection, tenant, agent)
+    return _there(agents.find(connection, tenant, agent), tenant, agent)
+
+
+def certified_by_its_parent(agent: Agent) -> str:
+    """Why nothing else proves a child: what it would have then would be bound to no parent."""
+    return f"{agent.id} is a child of {agent.parent}, which alone has it certified, by delegation."
+
+
+def _there(record: AgentRecord | None, tenant: TenantId, agent: AgentId) -> AgentRecord:
     if record is None:
         raise Refused(Reason.NOT_FOUND, f"The tenant {tenant} has no agent {agent}.")
     return record
@@ -74,7 +94,18 @@ def _in_state(state: AgentState) -> Callable[[AgentRecord], AgentRecord]:
     return lambda record: replace(record, agent=replace(record.agent, state=state))
 
 
-def _audit(authority: Authority, connection: Connection, agent: Agent, action: str, actor: str) -> None:
-    detail = {"scope": str(agent.ceiling), "max_depth": agent.max_depth, "state": agent.state.value}
-    entry = Entry(authority.clock(), actor, action, "granted", tenant=agent.tenant, agent=agent.id, detail=detail)
-    audit.append(connection, entry)
+def _told(record: AgentRecord) -> dict[str, Any]:
+    """An agent as the audit log has it: all that decides what it may have, and who it is elsewhere."""
+    agent, lifetime = record.agent, record.agent.max_lifetime
+    return {
+        "scope": str(agent.ceiling),
+        "max_lifetime": None if lifetime is None else lifetime // timedelta(seconds=1),
+        "max_depth": agent.max_depth,
+        "parent": agent.parent,
+        "state": agent.state.value,
+        "identity": None if record.identity is None else asdict(record.identity),
+    }
+
+
+def _entry(record: AgentRecord, action: str, actor: str, now: datetime, detail: dict[str, Any]) -> Entry:
+    return Entry(now, actor, action, "granted", tenant=record.agent.tenant, agent=record.agent.id, detail=detail)

@@ -78,7 +78,11 @@ class Claim(Protocol):
 
     @property
     def marks(self) -> tuple[bytes, ...]:
-        """What it shares with another claim of which only one can be granted at a time."""
+        """What it shares with another claim of which only one can be granted at a time; each kind has its word."""
+
+    @property
+    def shown(self) -> Thumbprint | None:
+        """The certificate that it stands on, if it does."""
 
     def subject(self, known: Known) -> AgentName | None:
         """Who would be certified; None for a stranger, of whom nothing is noted."""
@@ -113,10 +117,11 @@ class ByToken:
 
     token: Thumbprint
     act = wanted = "enrol"
+    shown = None
 
     @property
     def marks(self) -> tuple[bytes, ...]:
-        return (self.token.digest,)
+        return (b"token " + self.token.digest,)
 
     def subject(self, known: Known) -> AgentName | None:
         record = known.tokens.get(self.token)
@@ -133,7 +138,7 @@ class ByToken:
         record = token.check(known.tokens.get(self.token), request.key_thumbprint, now)
         agent = known.agents.get((record.tenant, record.agent))
         task = known.tasks.get((record.tenant, record.task)) if record.task else None
-        if agent is None or (record.task and task is None):
+        if agent is None or agent.parent or (record.task and task is None):
             raise token.refused()
         return Proven(agent, task, "token", token=record.hash)
 
@@ -144,10 +149,11 @@ class ByAttestation:
 
     attested: Attested
     act = wanted = "enrol"
+    shown = None
 
     @property
     def marks(self) -> tuple[bytes, ...]:
-        return () if self.attested.once is None else (self.attested.once.digest,)
+        return () if self.attested.once is None else (b"proof " + self.attested.once.digest,)
 
     @property
     def identity(self) -> Identity:
@@ -166,7 +172,7 @@ class ByAttestation:
     def prove(self, known: Known, request: CertificateRequest, asked: Asked, now: datetime) -> Proven:
         attested, subject = self.attested, self.subject(known)
         agent = None if subject is None else known.agents.get(subject)
-        if agent is None or attested.expires <= now or attested.once in known.spent:
+        if agent is None or agent.parent or attested.expires <= now or attested.once in known.spent:
             raise token.refused()
         if attested.key is not None and attested.key != request.key_thumbprint:
             raise token.refused()
@@ -178,7 +184,7 @@ class ByAttestation:
 class ByCertificate:
     """A live certificate of this authority: one without a task may take up any of its agent's, another keeps it."""
 
-    x5t: Thumbprint
+    shown: Thumbprint
     act = wanted = "enrol"
 
     @property
@@ -186,16 +192,16 @@ class ByCertificate:
         return ()
 
     def subject(self, known: Known) -> AgentName | None:
-        return _holder(known, self.x5t)
+        return _holder(known, self.shown)
 
     def actor(self, known: Known) -> AgentName | None:
         return self.subject(known)
 
     def task(self, known: Known, asked: Asked) -> TaskId | None:
-        return _task_of(known, self.x5t) or asked.task
+        return _task_of(known, self.shown) or asked.task
 
     def prove(self, known: Known, _request: CertificateRequest, asked: Asked, now: datetime) -> Proven:
-        proven = _standing(known, self.x5t, now)
+        proven = _standing(known, self.shown, now)
         return proven if proven.task else replace(proven, task=_own_task(known, proven.agent, asked))
 
 
@@ -203,7 +209,7 @@ class ByCertificate:
 class Renewal:
     """A live certificate that is to be followed by one of the same identity and task."""
 
-    x5t: Thumbprint
+    shown: Thumbprint
     act = wanted = "renew"
 
     @property
@@ -211,24 +217,24 @@ class Renewal:
         return ()
 
     def subject(self, known: Known) -> AgentName | None:
-        return _holder(known, self.x5t)
+        return _holder(known, self.shown)
 
     def actor(self, known: Known) -> AgentName | None:
         return self.subject(known)
 
     def task(self, known: Known, _asked: Asked) -> TaskId | None:
-        return _task_of(known, self.x5t)
+        return _task_of(known, self.shown)
 
     def prove(self, known: Known, _request: CertificateRequest, _asked: Asked, now: datetime) -> Proven:
-        intent = _live(known, self.x5t, now).intent
-        return replace(_standing(known, self.x5t, now), line=intent.line or intent.serial)
+        intent = _live(known, self.shown, now).intent
+        return replace(_standing(known, self.shown, now), line=intent.line or intent.serial)
 
 
 @dataclass(frozen=True, slots=True)
 class Delegation:
     """A live certificate whose agent has a child certified, under a name that it gives or one of these octets."""
 
-    x5t: Thumbprint
+    shown: Thumbprint
     child: AgentId | None
     random: bytes
     act = "delegate"
@@ -239,26 +245,27 @@ class Delegation:
 
     @property
     def marks(self) -> tuple[bytes, ...]:
-        return (str(self.child).encode() if self.child else self.random,)
+        return (b"child " + str(self.child).encode() if self.child else b"nameless " + self.random,)
 
     def subject(self, known: Known) -> AgentName | None:
-        parent = _holder(known, self.x5t)
-        if parent is None:
-            return None
-        return parent[0], self.child or delegation.name(parent[1], self.random)
+        parent = _holder(known, self.shown)
+        name = parent and self._name(parent[1])
+        return (parent[0], name) if parent and name else None
+
+    def _name(self, parent: AgentId) -> AgentId | None:
+        return self.child or delegation.name(parent, self.random)
 
     def actor(self, known: Known) -> AgentName | None:
-        return _holder(known, self.x5t)
+        return _holder(known, self.shown)
 
     def task(self, known: Known, _asked: Asked) -> TaskId | None:
-        return _task_of(known, self.x5t)
+        return _task_of(known, self.shown)
 
     def prove(self, known: Known, _request: CertificateRequest, asked: Asked, now: datetime) -> Proven:
-        record, standing = _live(known, self.x5t, now), _standing(known, self.x5t, now)
+        record, standing = _live(known, self.shown, now), _standing(known, self.shown, now)
         bound = delegation.bound(_parent(known, record, standing.agent), asked)
-        name = self.child or delegation.name(standing.agent.id, self.random)
-        there = known.agents.get((standing.agent.tenant, name))
-        child = delegation.child(standing.agent, name)
+        child = delegation.child(standing.agent, self._name(standing.agent.id))
+        there = known.agents.get((child.tenant, child.id))
         if there is not None:
             delegation.check_child(standing.agent, there)
         return Proven(
@@ -310,11 +317,12 @@ def _standing(known: Known, x5t: Thumbprint, now: datetime) -> Proven:
     reach, lineage = _carried(known, record)
     found = known.tasks[holder[0], task] if task else None
     bound = Bound(reach if task else None)
-    if record.intent.parent is None or lineage is None:
+    if record.intent.parent is None:
         return Proven(agent, found, "certificate", bound)
     parent = known.newest.get(record.intent.parent)
     of_parent = None if parent is None or parent.intent.tenant is None else _agent_of(known, parent)
-    if parent is None or of_parent is None:
+    # Without a lineage that can be read, as after a change of the arc, nobody knows how deep it stands.
+    if lineage is None or parent is None or of_parent is None:
         raise Refused(Reason.DELEGATION_ENDED, "The certificate that delegated to this one is gone.")
     above = delegation.bound(_parent(known, parent, of_parent), Asked())
     deepest = above.lineage.max_depth if above.lineage else lineage.depth

@@ -10,6 +10,7 @@ from ca.identifiers import Serial
 from ca.refusals import Reason, Refused
 from ca.store import audit, certificates, revocations
 from ca.store.audit import Entry
+from ca.store.stillness import Stillness
 from ca.store.transaction import Connection, Database
 
 REASONS = {
@@ -40,7 +41,7 @@ async def close(authority: Authority, publisher: Publisher, reason: x509.ReasonF
         entry = Entry(now, actor, "authority.close", "granted", serial=str(serial), detail=detail)
         audit.append(connection, entry)
 
-    authority.database.write(act).result()
+    authority.database.write(act, Stillness.EVERYTHING).result()
     await publisher.publish()
 
 

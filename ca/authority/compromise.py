@@ -14,6 +14,7 @@ from ca.pki.csr import CertificateRequest
 from ca.refusals import Reason, Refused
 from ca.store import blocked_keys
 from ca.store.filters import Filter
+from ca.store.stillness import Stillness
 from ca.store.transaction import Connection
 
 PROOF = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Proof of Key Compromise")])
@@ -44,5 +45,5 @@ def revoke_proven(authority: Authority, request: CertificateRequest) -> Thumbpri
         # Whoever says it again, or of a key that is nothing here, keeps nobody waiting. A blocked key has nothing live.
         to_do = blocked_keys.were_certified(connection, key) and not blocked_keys.blocked(connection, [key])
     if to_do:
-        authority.database.write(act).result()
+        authority.database.write(act, Stillness.EVERYTHING).result()
     return key

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from cryptography import x509
 
+from ca.authority import agents as registry
 from ca.authority import facts as facts_of
 from ca.authority import tasks as tasks_of
 from ca.authority.authority import Authority
-from ca.authority.claims import Application, ByToken, Claim, Proven
+from ca.authority.claims import Application, ByAttestation, ByToken, Claim, Proven
 from ca.authority.facts import Facts, idempotency_of
 from ca.authority.issuance import Decision, Denied, Earlier, Issued, Verdict
 from ca.identifiers import SpiffeId
@@ -30,9 +32,10 @@ from ca.policy.ceiling import Grant, Lineage
 from ca.policy.rules import Judgement
 from ca.proofs import token
 from ca.refusals import Reason, Refused
-from ca.store import agents, crls, details, spent_proofs
+from ca.store import crls, details, spent_proofs
 from ca.store.agents import AgentRecord
 from ca.store.audit import Entry
+from ca.store.stillness import Stillness
 from ca.store.transaction import Connection
 
 _log = structlog.get_logger("remit.desk")
@@ -46,10 +49,20 @@ async def apply(authority: Authority, application: Application) -> Issued:
     """
     request = application.request
     keys.admit(request.public_key, rsa_allowed=authority.rsa_allowed, known=authority.known_keys)
-    marks = [*application.claim.marks, request.key_thumbprint.digest]
+    # What a certificate lets somebody have is not revoked while it is decided on.
+    still = Stillness.REVOKING if application.claim.shown is not None else None
+    return await authority.line.issue(decide, application, marks(application), still)
+
+
+def marks(application: Application) -> list[bytes]:
+    """What two applications must not share to be decided on together: a proof, a child, a key, an idempotency key.
+
+    A mark begins with a word of its kind, so that those of different kinds are never the same.
+    """
+    found = [*application.claim.marks, b"key " + application.request.key_thumbprint.digest]
     if application.idempotency_key is not None:
-        marks.append(application.idempotency_key.encode())
-    return await authority.line.issue(decide, application, marks)
+        found.append(b"again " + application.idempotency_key.encode())
+    return found
 
 
 def decide(
@@ -116,8 +129,8 @@ def _decision(authority: Authority, facts: Facts, application: Application, now:
         idempotency=idempotency_of(authority, facts.known, application),
         parent=proven.parent,
         line=proven.line,
-        alongside=_alongside(proven, grant, now),
-        detail={"asking": asking.to_json(), **({"policy": list(judgement.by)} if judgement.by else {})},
+        alongside=_alongside(authority, facts, application, proven, grant, now),
+        detail=_told(asking, judgement) | _evidence(claim),
     )
 
 
@@ -126,7 +139,21 @@ class _Objection(Refused):
 
     def __init__(self, asking: Asking, judgement: Judgement) -> None:
         super().__init__(Reason.POLICY_DENIED, "The authority's policy denies this; its operator can say why.")
-        self.told = {"asking": asking.to_json(), "policy": list(judgement.by)}
+        self.told = _told(asking, judgement)
+
+
+def _told(asking: Asking, judgement: Judgement) -> dict[str, Any]:
+    """What the rules were asked; and where they object, which of them did, and the seconds that they left."""
+    objected = {"policy": list(judgement.by), "lifetime": judgement.lifetime // timedelta(seconds=1)}
+    return {"asking": asking.to_json(), **(objected if judgement.by or not judgement.allowed else {})}
+
+
+def _evidence(claim: Claim) -> dict[str, Any]:
+    """Who somebody else said that it is, and by what that one can be asked about it again."""
+    if not isinstance(claim, ByAttestation):
+        return {}
+    attested = claim.attested
+    return {"attested": {"issuer": attested.issuer, "subject": attested.subject, **attested.extra}}
 
 
 def _asking(authority: Authority, claim: Claim, proven: Proven, grant: Grant, now: datetime) -> Asking:
@@ -160,16 +187,20 @@ def _validity(authority: Authority, grant: Grant, now: datetime) -> Validity:
     return profile.validity(now, grant.lifetime, authority.issuer.certificate.not_valid_after_utc, *grant.ends)
 
 
-def _alongside(proven: Proven, grant: Grant, now: datetime) -> Callable[[Connection], None] | None:
+def _alongside(
+    authority: Authority, facts: Facts, application: Application, proven: Proven, grant: Grant, now: datetime
+) -> Callable[[Connection], None] | None:
     """What is stored with the intent or not at all."""
     narrowed = grant.task is not None and grant.reach.details != grant.task.reach.details
     if not (proven.once or proven.child or narrowed):
         return None
+    actor = _actor(authority, facts, application) or ""
 
     def store(connection: Connection) -> None:
         spent_proofs.spend(connection, proven.once)
         if proven.child is not None:
-            agents.add(connection, AgentRecord(proven.child, f"A child of {proven.child.parent}.", now))
+            record = AgentRecord(proven.child, f"A child of {proven.child.parent}.", now)
+            registry.register(connection, record, actor, now)
         if narrowed:
             details.keep(connection, grant.reach.details)
 
@@ -220,7 +251,11 @@ def _refusal_entry(
         tenant=tenant,
         agent=agent,
         task=claim.task(known, application.asked),
-        detail={"reason": refusal.reason.value, **(refusal.told if isinstance(refusal, _Objection) else {})},
+        detail={
+            "reason": refusal.reason.value,
+            **(refusal.told if isinstance(refusal, _Objection) else {}),
+            **_evidence(claim),
+        },
     )
 
 

@@ -1,7 +1,7 @@
 """What a batch of applications is decided on, read so that nobody can change it before the intents are stored.
 
-Who they are is read first, since that never changes; then come the locks, in the order that is everybody's:
-agents, tasks, keys, revocations; and under them what became of the certificates that were shown.
+The locks come in the order that is everybody's: revocations, where a certificate is shown; then agents, tasks, keys.
+What can still change before its lock is had is read again under it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,8 @@ from ca.authority.claims import (
     AgentName,
     Application,
     ByAttestation,
-    ByCertificate,
     ByToken,
-    Delegation,
     Known,
-    Renewal,
 )
 from ca.authority.issuance import Idempotency
 from ca.identifiers import AgentId, SpiffeId, Thumbprint
@@ -32,13 +29,14 @@ from ca.store import (
     certificates,
     details,
     idempotency,
-    revocations,
     spent_proofs,
+    stillness,
     tasks,
     tokens,
 )
 from ca.store.certificates import CertificateRecord
 from ca.store.idempotency import Answered
+from ca.store.stillness import Stillness
 from ca.store.transaction import Connection
 
 
@@ -52,17 +50,23 @@ class Facts:
 
 
 def gather(authority: Authority, connection: Connection, applications: Sequence[Application], now: datetime) -> Facts:
-    """Reads, locks, and reads again what may have changed in between."""
-    shown = _shown(authority, connection, applications)
+    """Reads and locks."""
+    shown = _shown(authority, connection, applications, now)
     subjects = {id(one): name for one in applications if (name := one.claim.subject(shown)) is not None}
     real = [one for one in applications if id(one) in subjects]
     wanted = {(subjects[id(one)][0], task) for one in real if (task := one.claim.task(shown, one.asked))}
-    held = agents.hold(connection, {*subjects.values(), *_holders(shown.certificates.values())})
+    records = [*shown.certificates.values(), *shown.newest.values()]
+    held = agents.hold(connection, {*subjects.values(), *_holders(records)})
     running = tasks.hold(connection, wanted)
     refused = blocked_keys.refused(connection, {one.request.key_thumbprint for one in real})
-    known = replace(shown, agents=held, tasks=running)
-    if shown.certificates:
-        known = _standing(authority, connection, known, now)
+    known = replace(
+        shown,
+        # Whoever took an identity from one agent for another had to change both.
+        identities=agents.by_identity(connection, shown.identities),
+        agents=held,
+        tasks=running,
+        details=_details(shown.arc, connection, records, running.values()),
+    )
     used = [one for application in real if (one := idempotency_of(authority, known, application))]
     return Facts(known, idempotency.find(connection, [one.key for one in used], now), refused)
 
@@ -74,38 +78,27 @@ def idempotency_of(authority: Authority, known: Known, application: Application)
     if actor is None or key is None:
         return None
     holder = SpiffeId.agent(authority.names.trust_domain, *actor)
-    wanted = f"{claim.wanted} {application.request.key_thumbprint} {claim.task(known, asked)} {asked}"
+    wanted = f"{claim.wanted} {application.request.key_thumbprint} {claim.task(known, asked)} {asked.spelled}"
     return Idempotency(key=Thumbprint.of(f"{holder} {key}".encode()), request=Thumbprint.of(wanted.encode()))
 
 
-def _shown(authority: Authority, connection: Connection, applications: Sequence[Application]) -> Known:
-    """Who they are, by what they show."""
+def _shown(authority: Authority, connection: Connection, applications: Sequence[Application], now: datetime) -> Known:
+    """Who they are, by what they show; and, by what delegated to it, who stands above."""
     claims = [one.claim for one in applications]
     by_token = {claim.token for claim in claims if isinstance(claim, ByToken)}
     attested = [claim for claim in claims if isinstance(claim, ByAttestation)]
-    by_certificate = {claim.x5t for claim in claims if isinstance(claim, ByCertificate | Renewal | Delegation)}
+    by_certificate = {claim.shown for claim in claims if claim.shown is not None}
+    if by_certificate:
+        stillness.take(connection, [Stillness.REVOKING])
+    found = certificates.by_thumbprints(connection, by_certificate)
+    parents = {record.intent.parent for record in found.values() if record.intent.parent}
     return Known(
         arc=authority.names.oid_arc,
         tokens=tokens.find(connection, by_token) if by_token else {},
         identities=agents.by_identity(connection, {claim.identity for claim in attested}),
         spent=spent_proofs.spent(connection, {one for claim in attested if (one := claim.attested.once)}),
-        certificates=certificates.by_thumbprints(connection, by_certificate),
-    )
-
-
-def _standing(authority: Authority, connection: Connection, known: Known, now: datetime) -> Known:
-    """The certificates as they stand once nobody can revoke one, and the live ones above them."""
-    revocations.keep_still(connection, authority.issuer.id)
-    standing = certificates.by_thumbprints(connection, known.certificates.keys())
-    parents = {record.intent.parent for record in standing.values() if record.intent.parent}
-    newest = {one: found for one in parents if (found := certificates.newest_of_line(connection, one, now))}
-    above = set(_holders(newest.values())) - known.agents.keys()
-    return replace(
-        known,
-        certificates=standing,
-        newest=newest,
-        agents={**known.agents, **agents.hold(connection, above)},
-        details=_details(known.arc, connection, [*standing.values(), *newest.values()], known.tasks.values()),
+        certificates=found,
+        newest={one: live for one in parents if (live := certificates.newest_of_line(connection, one, now))},
     )
 
 

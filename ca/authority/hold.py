@@ -12,6 +12,7 @@ from ca.store import audit, filters, revocations
 from ca.store.audit import Entry
 from ca.store.certificates import Standing
 from ca.store.filters import Filter
+from ca.store.stillness import Stillness
 from ca.store.transaction import Connection
 
 
@@ -39,7 +40,7 @@ def hold(authority: Authority, serial: Serial, actor: str) -> Standing:
         )
         return require(connection, serial)
 
-    return authority.database.write(act).result()
+    return authority.database.write(act, Stillness.EVERYTHING).result()
 
 
 def release(authority: Authority, serial: Serial, actor: str) -> Standing:
@@ -65,4 +66,4 @@ def release(authority: Authority, serial: Serial, actor: str) -> Standing:
         audit.append(connection, entry)
         return require(connection, serial)
 
-    return authority.database.write(act).result()
+    return authority.database.write(act, Stillness.EVERYTHING).result()

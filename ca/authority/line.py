@@ -23,6 +23,7 @@ from ca.authority.issuance import BATCH, Desk, Issued, Outcome, Sealed
 from ca.hsm import State
 from ca.refusals import Reason, Refused
 from ca.store.certificates import Intent
+from ca.store.stillness import Stillness
 from ca.store.transaction import Act
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class _Order:
     desk: Desk
     request: Any
     claims: frozenset[bytes]
+    still: Stillness | None
     loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[Issued]
 
@@ -61,14 +63,16 @@ class Line:
         self._starting = threading.Lock()
         self._closed = False
 
-    async def issue(self, desk: Desk, request: Any, claims: Iterable[bytes] = ()) -> Issued:
-        """One certificate, for what `desk` decides on `request`.
+    async def issue(
+        self, desk: Desk, request: Any, claims: Iterable[bytes] = (), still: Stillness | None = None
+    ) -> Issued:
+        """One certificate, for what `desk` decides on `request` while what it names stands still.
 
         Raises `Refused`; after a refusal nothing was signed, or what was signed stays recorded and never good.
         """
         self.check_room()
         loop = asyncio.get_running_loop()
-        order = _Order(desk, request, frozenset(claims), loop, loop.create_future())
+        order = _Order(desk, request, frozenset(claims), still, loop, loop.create_future())
         self._start()
         self._waiting.put(order)
         return await order.answer
@@ -137,7 +141,8 @@ class Line:
         ]
         if signed:
             acts.insert(0, partial(issuance.record, self._authority, [sealed for _, sealed in signed]))
-        futures = self._authority.database.write_together(acts)
+        still = max((order.still for order in orders if order.still), default=None)
+        futures = self._authority.database.write_together(acts, still)
         if signed:
             _answer_all([order for order, _ in signed], futures.pop(0))
         pending: list[_Pending] = []
@@ -164,7 +169,7 @@ class Line:
         outcome: Outcome | Exception
         for _ in range(_ATTEMPTS):
             try:
-                [outcome] = self._authority.database.write(act).result()
+                [outcome] = self._authority.database.write(act, order.still).result()
             except Exception as error:  # noqa: BLE001 (border: it is the caller's, and the line goes on)
                 outcome = error
             if not (isinstance(outcome, Refused) and outcome.reason is Reason.CONFLICT):

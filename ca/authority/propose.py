@@ -18,6 +18,7 @@ from ca.store import audit, proposals
 from ca.store.audit import Entry
 from ca.store.filters import Filter
 from ca.store.proposals import Proposal
+from ca.store.stillness import Stillness
 from ca.store.transaction import Connection
 
 LIFETIME = timedelta(hours=1)
@@ -41,7 +42,7 @@ def revoke_or_propose(authority: Authority, wanted: Filter, reason: x509.ReasonF
                 return _propose(connection, authority, wanted, order, count)
         return revoke.revoke_within(connection, wanted, order)
 
-    return authority.database.write(act).result()
+    return authority.database.write(act, Stillness.EVERYTHING).result()
 
 
 def confirm(authority: Authority, name: str, actor: str) -> tuple[x509.ReasonFlags, Revoked]:
@@ -63,7 +64,7 @@ def confirm(authority: Authority, name: str, actor: str) -> tuple[x509.ReasonFla
         order = Order(authority.issuer.id, proposal.reason, actor, now, detail)
         return proposal.reason, revoke.revoke_within(connection, proposal.wanted, order)
 
-    return authority.database.write(act).result()
+    return authority.database.write(act, Stillness.EVERYTHING).result()
 
 
 def _propose(connection: Connection, authority: Authority, wanted: Filter, order: Order, count: int) -> Proposal:

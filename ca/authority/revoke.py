@@ -27,6 +27,7 @@ from ca.store.blocked_keys import Blocking
 from ca.store.certificates import Standing
 from ca.store.filters import Filter
 from ca.store.revocations import Act
+from ca.store.stillness import Stillness
 from ca.store.transaction import Connection
 
 REASONS = {
@@ -102,7 +103,7 @@ def revoke_serial(authority: Authority, serial: Serial, reason: x509.ReasonFlags
         _carry_out(connection, Filter(serial=serial), [record.intent.key], order)
         return require(connection, serial)
 
-    return authority.database.write(act).result()
+    return authority.database.write(act, Stillness.EVERYTHING).result()
 
 
 def revoke_many(
@@ -122,7 +123,7 @@ def revoke_many(
         check_not_own(connection, wanted)
         return revoke_within(connection, wanted, order_of(authority, reason, actor))
 
-    return authority.database.write(act).result()
+    return authority.database.write(act, Stillness.EVERYTHING).result()
 
 
 def revoke_within(connection: Connection, wanted: Filter, order: Order) -> Revoked:
@@ -228,7 +229,7 @@ def _is_done(connection: Connection, named: Any, keys: Sequence[Thumbprint], ord
 
 
 def _is_any(connection: Connection, condition: Any, order: Order) -> bool:
-    return bool(certificates.some(connection, condition & filters.revocable(order.now), 1))
+    return certificates.is_any(connection, condition & filters.revocable(order.now))
 
 
 def _block(connection: Connection, keys: Sequence[Thumbprint], order: Order) -> list[Thumbprint]:

@@ -19,6 +19,7 @@ from ca.store import audit, details, tasks
 from ca.store.audit import Entry
 from ca.store.certificates import Standing
 from ca.store.filters import Filter
+from ca.store.stillness import Stillness
 from ca.store.tasks import TaskRecord
 from ca.store.transaction import Connection
 
@@ -77,7 +78,7 @@ def narrow(
 
     def act(connection: Connection) -> TaskRecord:
         now = authority.clock()
-        current = require(connection, tenant, task)
+        current = _there(tasks.take(connection, tenant, task), tenant, task)
         if current.task.state is not TaskState.RUNNING:
             raise Refused(Reason.TASK_ENDED, f"The task {task} has ended, and stays as it was.")
         until = (deadline or current.task.deadline).replace(microsecond=0)
@@ -98,11 +99,12 @@ def end(authority: Authority, tenant: TenantId, task: TaskId, state: TaskState, 
 
     Raises `Refused(NOT_FOUND)`.
     """
-    return authority.database.write(
-        lambda connection: _end(
-            connection, tenant, task, state, order_of(authority, x509.ReasonFlags.cessation_of_operation, actor)
-        )
-    ).result()
+
+    def act(connection: Connection) -> Ended:
+        order = order_of(authority, x509.ReasonFlags.cessation_of_operation, actor)
+        return _end(connection, tenant, task, state, order)
+
+    return authority.database.write(act, Stillness.EVERYTHING).result()
 
 
 def expire(authority: Authority) -> list[Ended]:
@@ -115,14 +117,17 @@ def expire(authority: Authority) -> list[Ended]:
 
 def require(connection: Connection, tenant: TenantId, task: TaskId) -> TaskRecord:
     """The task of this name. Raises `Refused(NOT_FOUND)`."""
-    record = tasks.find(connection, tenant, task)
+    return _there(tasks.find(connection, tenant, task), tenant, task)
+
+
+def _there(record: TaskRecord | None, tenant: TenantId, task: TaskId) -> TaskRecord:
     if record is None:
         raise Refused(Reason.NOT_FOUND, f"The tenant {tenant} has no task {task}.")
     return record
 
 
 def _end(connection: Connection, tenant: TenantId, task: TaskId, state: TaskState, order: Order) -> Ended:
-    record, now = require(connection, tenant, task), order.now
+    record, now = _there(tasks.take(connection, tenant, task), tenant, task), order.now
     if not tasks.end(connection, tenant, task, state, now):
         return Ended(record, [])
     revoked = revoke_within(connection, Filter(tenant=tenant, task=task), order).certificates

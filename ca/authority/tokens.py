@@ -31,7 +31,8 @@ def create(
 ) -> tuple[str, TokenRecord]:
     """Makes a token; the text is in the answer and nowhere else.
 
-    Raises `Refused`: NOT_FOUND, FORBIDDEN for another agent's task, TASK_ENDED, LIFETIME_REFUSED.
+    Raises `Refused`: NOT_FOUND, CONFLICT for an agent that another one delegates to, FORBIDDEN for another agent's
+    task, TASK_ENDED, LIFETIME_REFUSED.
     """
     if not timedelta(0) < lifetime <= LONGEST_LIFETIME:
         raise Refused(Reason.LIFETIME_REFUSED, "An enrolment token lives for at most one hour.")
@@ -40,7 +41,9 @@ def create(
     record = TokenRecord(token.hash_of(text), tenant, agent, task, key, actor, now, now + lifetime)
 
     def act(connection: Connection) -> None:
-        agents.require(connection, tenant, agent)
+        known = agents.require(connection, tenant, agent).agent
+        if known.parent is not None:
+            raise Refused(Reason.CONFLICT, agents.certified_by_its_parent(known))
         if task is not None:
             _check_task(connection, tenant, agent, task)
         tokens.add(connection, record)

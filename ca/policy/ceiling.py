@@ -94,6 +94,12 @@ class Asked:
     details: Details | None = None
     levels: int | None = None
 
+    @property
+    def spelled(self) -> str:
+        """The one text of equal ones: whoever sends it again is recognised by it, on every replica."""
+        details = None if self.details is None else (self.details.digest or b"").hex()
+        return f"{self.task} {self.scope} {self.not_after} {self.resources} {details} {self.levels}"
+
 
 @dataclass(frozen=True, slots=True)
 class Lineage:

@@ -6,7 +6,7 @@ from base64 import b32encode
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from ca.identifiers import AgentId, Thumbprint
+from ca.identifiers import MAX_NAME, AgentId, Thumbprint
 from ca.policy.ceiling import Agent, AgentState, Asked, Bound, Lineage
 from ca.policy.reach import Reach
 from ca.refusals import Reason, Refused
@@ -42,18 +42,23 @@ def bound(parent: Parent, asked: Asked) -> Bound:
     return Bound(reach, (parent.not_after,), _below(parent, asked))
 
 
-def name(parent: AgentId, random: bytes) -> AgentId:
-    """A child's name for one that gave it none. Raises `Refused(MALFORMED)` where the parent's is too long."""
-    return AgentId(f"{parent}.{b32encode(random).decode().rstrip('=').lower()}")
+def name(parent: AgentId, random: bytes) -> AgentId | None:
+    """A child's name for one that gave it none; None where the parent's is too long for it."""
+    made = f"{parent}.{b32encode(random).decode().rstrip('=').lower()}"
+    return AgentId(made) if len(made) <= MAX_NAME else None
 
 
-def child(parent: Agent, of_name: AgentId) -> Agent:
+def child(parent: Agent, of_name: AgentId | None) -> Agent:
     """A child as it is registered when its parent first delegates to it: with no more than its parent has.
 
-    Raises `Refused(FORBIDDEN)` for a name that is not the parent's own to give.
+    Raises `Refused`: MALFORMED without a name, FORBIDDEN for one that is not the parent's own to give. Behind the
+    parent's there is no other dot, so nobody names the child of an agent that is not there yet.
     """
-    if not of_name.startswith(f"{parent.id}."):
-        raise Refused(Reason.FORBIDDEN, f"A child of {parent.id} is named '{parent.id}.' and something of its own.")
+    if of_name is None:
+        raise Refused(Reason.MALFORMED, f"The name of {parent.id} leaves no room for a child's; give it a short one.")
+    before, dot, own = of_name.rpartition(".")
+    if not (dot and own) or before != parent.id:
+        raise Refused(Reason.FORBIDDEN, f"A child of {parent.id} is named '{parent.id}.' and something without a dot.")
     return replace(parent, id=of_name, max_depth=max(0, parent.max_depth - 1), parent=parent.id)
 
 

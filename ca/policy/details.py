@@ -17,6 +17,9 @@ from ca.identifiers import Thumbprint
 from ca.refusals import Reason, Refused
 
 MAX_OCTETS = 16 * 1024
+MAX_ITEMS = 64
+"""Each is compared with each of another array, while others wait."""
+
 _MAX_DEPTH = 16
 _LISTS = ("locations", "actions", "datatypes", "privileges")
 
@@ -44,25 +47,25 @@ class Details:
             raise Refused(
                 Reason.MALFORMED, "The authorization details hold a value that JSON cannot carry exactly."
             ) from error
-        if len(canonical) > MAX_OCTETS or not all(map(_is_well_formed, items)):
+        if len(canonical) > MAX_OCTETS or len(items) > MAX_ITEMS or not all(map(_is_well_formed, items)):
             raise Refused(
                 Reason.MALFORMED,
-                "Authorization details are an array of objects, each with a 'type' and with arrays of strings where "
-                f"RFC 9396 section 2.2 has them, of at most {MAX_OCTETS // 1024} KiB in all.",
+                f"Authorization details are an array of at most {MAX_ITEMS} objects, each with a 'type' and with "
+                f"arrays of strings where RFC 9396 section 2.2 has them, of at most {MAX_OCTETS // 1024} KiB in all.",
             )
         return cls(tuple(items), Thumbprint.of(canonical).digest) if items else cls()
 
     def within(self, ceiling: Details) -> bool:
         """Whether each of these is within one of those."""
-        return self == ceiling or all(_is_covered(one, ceiling) for one in self.items)
+        return self == ceiling or len(_covered(self, ceiling)) == len(self.items)
 
     def intersection(self, other: Details) -> Details:
         """What of either is within the other."""
         if self == other:
             return self
-        mine = [one for one in self.items if _is_covered(one, other)]
-        theirs = [one for one in other.items if _is_covered(one, self)]
-        return Details.of(list({rfc8785.dumps(one): one for one in [*mine, *theirs]}.values()))
+        both = [*_covered(self, other), *_covered(other, self)]
+        items = tuple({rfc8785.dumps(one): one for one in both}.values())
+        return Details(items, Thumbprint.of(rfc8785.dumps(list(items))).digest) if items else NO_DETAILS
 
     def __bool__(self) -> bool:
         return bool(self.items)
@@ -74,13 +77,19 @@ NO_DETAILS = Details()
 
 def is_within(detail: Detail, ceiling: Detail) -> bool:
     """Whether `detail` permits nothing that `ceiling` does not, whatever their type means."""
-    if any(not _is_shorter(detail.get(name), ceiling.get(name)) for name in _LISTS):
-        return False
-    return _rest(detail) == _rest(ceiling)
+    return _rest(detail) == _rest(ceiling) and _has_shorter_lists(detail, ceiling)
 
 
-def _is_covered(detail: Detail, ceiling: Details) -> bool:
-    return any(is_within(detail, one) for one in ceiling.items)
+def _covered(details: Details, ceiling: Details) -> list[Detail]:
+    """Those of `details` that are within one of `ceiling`."""
+    alike: dict[bytes, list[Detail]] = {}
+    for one in ceiling.items:
+        alike.setdefault(_rest(one), []).append(one)
+    return [one for one in details.items if any(_has_shorter_lists(one, above) for above in alike.get(_rest(one), ()))]
+
+
+def _has_shorter_lists(detail: Detail, ceiling: Detail) -> bool:
+    return all(_is_shorter(detail.get(name), ceiling.get(name)) for name in _LISTS)
 
 
 def _is_shorter(asked: list[str] | None, allowed: list[str] | None) -> bool:

@@ -48,12 +48,16 @@ class Rules:
 
 
 def roots(pem: bytes) -> tuple[x509.Certificate, ...]:
-    """The trust anchors in a PEM file: CA certificates alone. Raises `ValueError`."""
+    """The trust anchors in a PEM file: CA certificates alone, to which a chain can lead. Raises `ValueError`."""
     found = tuple(x509.load_pem_x509_certificates(pem))
     for one in found:
         constraints = _extension(one, x509.BasicConstraints)
         if constraints is None or not constraints.ca:
             raise ValueError(f"{one.subject.rfc4514_string()} is not a CA")
+        # RFC 5280 4.2.1.3. The verifier believes no chain to a root without it, and tells nobody why.
+        usage = _extension(one, x509.KeyUsage)
+        if usage is None or not usage.key_cert_sign:
+            raise ValueError(f"{one.subject.rfc4514_string()} has no keyUsage keyCertSign, so no chain can lead to it")
     return found
 
 
@@ -134,8 +138,8 @@ class X5c:
 def subject(leaf: x509.Certificate) -> str:
     """The one name that a certificate is known by: its URI SAN, else its DNS SAN, else its subject (RFC 4514).
 
-    Of the kind that counts there must be one alone. The three cannot be mistaken for each other: a URI has its scheme
-    and `://`, a DNS name letters, digits, hyphens and dots, a subject an `=` behind its first attribute's type.
+    Of the kind that counts there must be one alone. No text is a name of two kinds: of `:` and `=`, a URI has the
+    colon first, behind its scheme, a subject the equals sign, behind its first attribute's type, a DNS name neither.
     Raises `Unfit`.
     """
     try:

@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, insert, select, tuple_, update
 
 from ca.identifiers import AgentId, TenantId
 from ca.policy.ceiling import Agent, AgentState
 from ca.policy.scope import Scope
-from ca.store.tables import agents
+from ca.store.tables import agents, certificates
 
 # What is decided on, in the order of `_agent`.
 _DECIDED = (
@@ -21,6 +21,7 @@ _DECIDED = (
     *(agents.c.scope, agents.c.max_lifetime, agents.c.max_depth, agents.c.parent),
 )
 _FIND = select(agents).where(agents.c.tenant == bindparam("of_tenant"), agents.c.id == bindparam("name"))
+_TAKE = _FIND.with_for_update()
 # Whoever would suspend one of them waits until the certificate that was decided on is stored, and then revokes it.
 _BY_IDENTITY = select(agents.c.tenant, agents.c.id, agents.c.identity_issuer, agents.c.identity_subject).where(
     tuple_(agents.c.identity_issuer, agents.c.identity_subject).in_(bindparam("identities", expanding=True))
@@ -74,6 +75,12 @@ def find(connection: Connection, tenant: TenantId, agent: AgentId) -> AgentRecor
     return None if row is None else _record(row)
 
 
+def take(connection: Connection, tenant: TenantId, agent: AgentId) -> AgentRecord | None:
+    """As `find`, to change it: whoever else would waits until this transaction ends."""
+    row = connection.execute(_TAKE, {"of_tenant": tenant, "name": agent}).one_or_none()
+    return None if row is None else _record(row)
+
+
 def hold(connection: Connection, names: Collection[tuple[TenantId, AgentId]]) -> dict[tuple[TenantId, AgentId], Agent]:
     """The agents of these names that there are; nobody changes them before this transaction ends."""
     rows = connection.execute(_HOLD, {"names": list(names)}) if names else ()
@@ -109,6 +116,22 @@ def replace(connection: Connection, record: AgentRecord) -> None:
         .where(agents.c.tenant == agent.tenant, agents.c.id == agent.id)
         .values(state=agent.state.value, **_ceiling(agent), **_identity(record.identity))
     )
+
+
+def forget_children(connection: Connection, before: datetime) -> int:
+    """Deletes the active children whose last certificate ended before this moment; returns how many.
+
+    One that is suspended stays: its parent could register it anew.
+    """
+    theirs = and_(certificates.c.tenant == agents.c.tenant, certificates.c.holder == agents.c.id)
+    held = exists().where(theirs, certificates.c.not_after >= before)
+    forgotten = delete(agents).where(
+        agents.c.parent.is_not(None),
+        agents.c.state == AgentState.ACTIVE.value,
+        agents.c.created_at < before,
+        ~held,
+    )
+    return connection.execute(forgotten).rowcount
 
 
 def _ceiling(agent: Agent) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,11 @@ from sqlalchemy import ColumnElement, Connection, func, insert, literal, select
 from ca.store import bulk
 from ca.store.filters import JOINED
 from ca.store.tables import audit, certificates, revocations
+
+_ENTRIES = select(*(column for column in audit.c if column is not audit.c.sequence))
+# What was granted is noted when it is stored, what was not under its own name.
+_ASKED = ("certificate.intend", "certificate.enrol", "certificate.renew", "certificate.delegate")
+_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,13 @@ def append_for_each(connection: Connection, entry: Entry, revoked: ColumnElement
     connection.execute(insert(audit).from_select(list(columns), rows))
 
 
+def asked(connection: Connection, since: datetime) -> Iterator[Entry]:
+    """Decisions on certificates that were asked for, from this moment on, oldest first; read while they are taken."""
+    wanted = _ENTRIES.where(audit.c.at >= since, audit.c.action.in_(_ASKED)).order_by(audit.c.sequence)
+    for row in connection.execute(wanted, execution_options={"yield_per": _AT_ONCE}):
+        yield Entry(**row._mapping)  # noqa: SLF001 (SQLAlchemy's documented name)
+
+
 def everything(connection: Connection) -> list[Entry]:
     """All entries, oldest first."""
-    columns = [column for column in audit.c if column is not audit.c.sequence]
-    return [Entry(**row._mapping) for row in connection.execute(select(*columns).order_by(audit.c.sequence))]  # noqa: SLF001 (SQLAlchemy's documented name)
+    return [Entry(**row._mapping) for row in connection.execute(_ENTRIES.order_by(audit.c.sequence))]  # noqa: SLF001 (SQLAlchemy's documented name)

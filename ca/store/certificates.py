@@ -217,7 +217,8 @@ def by_thumbprints(connection: Connection, names: Collection[Thumbprint]) -> dic
 def newest_of_line(connection: Connection, serial: Serial, now: datetime) -> CertificateRecord | None:
     """The live certificate that was renewed last from this one's line, be it this one itself, or None."""
     line = connection.execute(select(certificates.c.line).where(of_serial(serial))).scalar() or serial.octets
-    of_line = either(certificates.c.line == line, of_serial(Serial.from_octets(line)))
+    renewed = and_(certificates.c.line == line, certificates.c.not_after >= now)
+    of_line = either(renewed, of_serial(Serial.from_octets(line)))
     query = _issued().where(of_line, certificates.c.not_after >= now, revocations.c.serial.is_(None))
     row = connection.execute(query.order_by(certificates.c.id.desc()).limit(1)).first()
     return None if row is None else _record(row)
@@ -270,6 +271,12 @@ def some(connection: Connection, condition: ColumnElement[bool], limit: int) -> 
     """What a condition of `ca.store.filters` names, oldest first, at most so many; intents too."""
     query = _assigned().where(condition).order_by(certificates.c.id).limit(limit)
     return [_standing(row) for row in connection.execute(query)]
+
+
+def is_any(connection: Connection, condition: ColumnElement[bool]) -> bool:
+    """Whether a condition of `ca.store.filters` names one. In no order: an order would lead past every index."""
+    query = select(certificates.c.id).outerjoin(revocations, JOINED).where(condition).limit(1)
+    return connection.execute(query).first() is not None
 
 
 def count(connection: Connection, condition: ColumnElement[bool]) -> int:

@@ -32,8 +32,9 @@ from sqlalchemy import (
 
 from ca.identifiers import Serial, Thumbprint
 from ca.pki import crl
-from ca.store import filters, notes
+from ca.store import filters, notes, stillness
 from ca.store.filters import HOLD, JOINED
+from ca.store.stillness import Stillness
 from ca.store.tables import certificates, releases, revisions, revocations
 
 CHANNEL = "remit_revision"
@@ -57,7 +58,8 @@ class Act:
 
 
 def begin(connection: Connection, issuer: str, at: datetime, reason: x509.ReasonFlags) -> Act:
-    """An act with a new revision; others who revoke wait for this transaction's end."""
+    """An act with a new revision; others who revoke, and who renew, wait for this transaction's end."""
+    stillness.take(connection, [Stillness.EVERYTHING])
     if connection.dialect.name == "postgresql":
         # Before the revision, as who blocks keys has it: an enrolment of this transaction needs it later.
         connection.execute(text("LOCK TABLE blocked_keys IN ACCESS SHARE MODE"))
@@ -65,16 +67,6 @@ def begin(connection: Connection, issuer: str, at: datetime, reason: x509.Reason
     revision = connection.execute(query.returning(revisions.c.revision)).scalar_one()
     notify(connection)
     return Act(issuer, revision, at, reason)
-
-
-def keep_still(connection: Connection, issuer: str) -> None:
-    """Waits for whoever revokes; nobody revokes until this transaction ends, and then sees what it stored.
-
-    SQLite has one writer.
-    """
-    if connection.dialect.name == "postgresql":
-        query = select(revisions.c.revision).where(revisions.c.issuer == issuer)
-        connection.execute(query.with_for_update(read=True))
 
 
 def notify(connection: Connection) -> None:

@@ -187,8 +187,16 @@ certificates = Table(
     Index(
         "ix_certificates_line",
         "line",
+        "not_after",
         sqlite_where=text("line IS NOT NULL"),
         postgresql_where=text("line IS NOT NULL"),
+    ),
+    # Of millions few are children, and fewer still live.
+    Index(
+        "ix_certificates_children",
+        "not_after",
+        sqlite_where=text("parent IS NOT NULL"),
+        postgresql_where=text("parent IS NOT NULL"),
     ),
 )
 

@@ -18,6 +18,7 @@ from ca.store import notes
 from ca.store.tables import tasks
 
 _FIND = select(tasks).where(tasks.c.tenant == bindparam("of_tenant"), tasks.c.id == bindparam("name"))
+_TAKE = _FIND.with_for_update()
 # Whoever would end one of them waits until the certificate that was decided on is stored, and then revokes it.
 _HOLD = (
     select(tasks)
@@ -58,6 +59,12 @@ def add(connection: Connection, record: TaskRecord) -> None:
 def find(connection: Connection, tenant: TenantId, task: TaskId) -> TaskRecord | None:
     """The task of this name, or None."""
     row = connection.execute(_FIND, {"of_tenant": tenant, "name": task}).one_or_none()
+    return None if row is None else _record(row)
+
+
+def take(connection: Connection, tenant: TenantId, task: TaskId) -> TaskRecord | None:
+    """As `find`, to change it: whoever else would waits until this transaction ends."""
+    row = connection.execute(_TAKE, {"of_tenant": tenant, "name": task}).one_or_none()
     return None if row is None else _record(row)
 
 

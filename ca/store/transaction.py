@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -21,19 +22,31 @@ from sqlalchemy.pool import QueuePool
 
 from ca.refusals import Reason, Refused
 from ca.store import notes as noted
+from ca.store import stillness
 from ca.store.journal import Journal, NoJournal
 from ca.store.notes import Note
+from ca.store.stillness import Stillness
 from ca.store.turn import turn_of
 
 __all__ = ["Connection", "Database", "open_engine"]
 
 _T = TypeVar("_T")
 Act = Callable[[Connection], _T]
-_Asked = tuple[Act[Any], "Future[Any]"]
-
 MAX_BATCH = 256
 MAX_WAITING = 4096
 _BUSY_MILLISECONDS = 5000
+_CROSSED = frozenset({"40001", "40P01"})
+"""PostgreSQL's words for transactions that crossed: of a deadlock one is ended, and can be tried again."""
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """An act that somebody waits for, and what must stand still meanwhile."""
+
+    act: Act[Any]
+    still: Stillness | None
+    future: Future[Any]
 
 
 class Database:
@@ -62,18 +75,18 @@ class Database:
         except DBAPIError as error:
             raise Refused(Reason.UNAVAILABLE, "The database cannot be read at the moment; try again.") from error
 
-    def write(self, act: Act[_T]) -> Future[_T]:
-        """Runs `act` in the writer's next transaction; the future resolves after the commit.
+    def write(self, act: Act[_T], still: Stillness | None = None) -> Future[_T]:
+        """Runs `act` in the writer's next transaction, with `still` from its begin; it resolves after the commit.
 
         It carries what `act` raised, or `Refused(UNAVAILABLE)` when too many wait or the commit failed:
         then nothing of it is stored.
         """
-        return self.write_together([act])[0]
+        return self.write_together([act], still)[0]
 
-    def write_together(self, acts: Sequence[Act[_T]]) -> list[Future[_T]]:
+    def write_together(self, acts: Sequence[Act[_T]], still: Stillness | None = None) -> list[Future[_T]]:
         """Several acts in one transaction, in their order; one that raises takes nothing of the others with it."""
-        asked: list[_Asked] = [(act, Future()) for act in acts]
-        futures = [future for _, future in asked]
+        asked = [_Asked(act, still, Future()) for act in acts]
+        futures = [one.future for one in asked]
         if self._closed:
             return _refuse(futures, "The authority is stopping; nothing was stored.")
         try:
@@ -106,7 +119,7 @@ class Database:
         batch: list[_Asked] = []
         while item is not None:
             # From here on nobody can cancel it: a caller who went away must not disturb the others' commit.
-            batch += [asked for asked in item if asked[1].set_running_or_notify_cancel()]
+            batch += [asked for asked in item if asked.future.set_running_or_notify_cancel()]
             if len(batch) >= MAX_BATCH:
                 return batch, True
             try:
@@ -115,10 +128,15 @@ class Database:
                 return batch, True
         return batch, False
 
-    def _commit(self, batch: list[_Asked]) -> None:
+    def _commit(self, batch: list[_Asked], attempts: int = _ATTEMPTS) -> None:
         try:
             done, notes = self._transact(batch)
         except Exception as error:  # noqa: BLE001 (border: the writer must outlive any failed commit)
+            if _crossed(error) and attempts > 1:
+                # Each locks in one order; together they may not. One by one they cannot cross in the same way again.
+                for asked in [asked for asked in batch if not asked.future.done()]:
+                    self._commit([asked], attempts - 1)
+                return
             _fail(batch, "The database did not accept this; nothing was stored. Try again.", error)
             return
         try:
@@ -134,21 +152,22 @@ class Database:
         done: list[tuple[Future[Any], Any]] = []
         notes: list[Note] = []
         with self._turn.taken(), self._writer.begin() as connection:
+            stillness.take(connection, [asked.still for asked in batch])
             caught_up = self._journal.catch_up(connection)
             apart = connection.begin_nested if len(batch) > 1 or caught_up else partial(_or_nothing, connection)
-            for act, future in batch:
+            for asked in batch:
                 noted.take(connection)
                 try:
                     with apart():
-                        result = act(connection)
+                        result = asked.act(connection)
                 except IntegrityError as error:
-                    future.set_exception(_conflict(error))
+                    asked.future.set_exception(_conflict(error))
                 except DBAPIError:
                     raise
                 except Exception as error:  # noqa: BLE001 (border: it is the caller's, carried by its future)
-                    future.set_exception(error)
+                    asked.future.set_exception(error)
                 else:
-                    done.append((future, result))
+                    done.append((asked.future, result))
                     notes += noted.take(connection)
         if caught_up:
             caught_up()
@@ -169,9 +188,13 @@ def _fail(batch: list[_Asked], sentence: str, error: Exception) -> None:
     """Answers those that have none."""
     refusal = Refused(Reason.UNAVAILABLE, sentence)
     refusal.__cause__ = error
-    for _, future in batch:
-        if not future.done():
-            future.set_exception(refusal)
+    for asked in batch:
+        if not asked.future.done():
+            asked.future.set_exception(refusal)
+
+
+def _crossed(error: Exception) -> bool:
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _CROSSED
 
 
 def _refuse(futures: list[Future[_T]], sentence: str) -> list[Future[_T]]:

@@ -10,9 +10,9 @@ import sys
 
 import click
 
-from remit.cli import agent, cert, crl, enroll, local, operator, revoke, task, token, watch
+from remit.cli import agent, cert, crl, enroll, local, operator, policy, revoke, task, token, watch
 
-NOUNS = (agent, cert, crl, enroll, local, operator, revoke, task, token, watch)
+NOUNS = (agent, cert, crl, enroll, local, operator, policy, revoke, task, token, watch)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

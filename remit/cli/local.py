@@ -23,7 +23,7 @@ CLOSING_REASONS = ("cACompromise", "cessationOfOperation", "superseded")
 @click.command()
 def init() -> None:
     """Makes the authority: token, root, issuing CA, responder, database, admin. Run again, it changes nothing."""
-    sys.exit(_run("ca.ceremony"))
+    sys.exit(run("ca.ceremony"))
 
 
 @click.command()
@@ -32,7 +32,7 @@ def init() -> None:
 def doctor(as_json: bool, with_lint: bool) -> None:
     """Looks at every part, and says what is wrong and how to mend it."""
     wanted = {"--json": as_json, "--lint": with_lint}
-    sys.exit(_run("ca.doctor", *(flag for flag, is_wanted in wanted.items() if is_wanted)))
+    sys.exit(run("ca.doctor", *(flag for flag, is_wanted in wanted.items() if is_wanted)))
 
 
 @click.command("close")
@@ -45,7 +45,7 @@ def close(reason: str, fingerprint: str) -> None:
 
     The CA must be stopped; the status service may run, and tells the world.
     """
-    sys.exit(_run("ca.closing", reason, fingerprint))
+    sys.exit(run("ca.closing", reason, fingerprint))
 
 
 @click.command()
@@ -82,7 +82,8 @@ def _start(module: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, start_new_session=True, stdin=subprocess.PIPE)  # noqa: S603 (our own module)
 
 
-def _run(module: str, *arguments: str) -> int:
+def run(module: str, *arguments: str) -> int:
+    """A program of the servers' code, to its end; its exit status. It ends with 1 where they are not installed."""
     _require(module)
     return subprocess.run([sys.executable, "-m", module, *arguments], check=False).returncode  # noqa: S603 (as above)
 

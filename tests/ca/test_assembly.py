@@ -1,8 +1,9 @@
-"""What is put together from settings: the list of publicly known keys (case 31), and the outside proofs."""
+"""What is put together from settings: publicly known keys (case 31), the outside proofs, and the operator's rules."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ca import assembly
-from ca.config import Certificates, Misconfigured, Proofs, Settings
+from ca.config import Certificates, Misconfigured, Policy, Proofs, Settings
+from ca.pki.certificate import Issuer
+from ca.policy.rules import NO_RULES
 from ca.proofs.jwt import jwk_thumbprint
 from ca.proofs.providers import Builtin, Providers
 from ca.refusals import Refused
 from tests.ca.pki.known import listed
+from tests.ca.pki.specimens import POINTERS
 from tests.ca.proofs.issuer import NOW
 from tests.ca.proofs.pki import assertion, certificate
+from tests.world import CHECKOUT
 
 KEY = ec.generate_private_key(ec.SECP256R1()).public_key()
 
@@ -57,8 +62,9 @@ def test_a_newer_list_may_take_the_place_of_the_one_in_use(tmp_path: Path) -> No
     assert KEY not in assembly.known_keys(configured(known_keys=tmp_path / "list"))
 
 
-def proving(**proofs: object) -> Providers:
-    return assembly.providers(Settings(proofs=Proofs.model_validate(proofs), public_url="https://ca.example"))
+def proving(*ours: Issuer, **proofs: object) -> Providers:
+    settings = Settings(proofs=Proofs.model_validate(proofs), public_url="https://ca.example")
+    return assembly.providers(settings, *ours)
 
 
 def test_a_proof_that_is_switched_off_is_not_there() -> None:
@@ -113,3 +119,42 @@ def test_roots_that_are_none_stop_the_start(tmp_path: Path) -> None:
     for file in (tmp_path / "leaf.pem", tmp_path / "nowhere.pem", tmp_path):
         with pytest.raises(Misconfigured, match=r"The setting proofs\.x5c\.fleet\.roots is wrong: "):
             proving(x5c={"fleet": {"roots": str(file)}})
+
+
+def test_our_own_cas_are_not_believed_as_another(tmp_path: Path) -> None:
+    """Under another name and number neither: it is the key that signs."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    first, again = (certificate(name, ca=True, key=key) for name in ("CN=Ours", "CN=Renamed"))
+    other = certificate("CN=Fleet root", ca=True)
+    pem = [one.certificate.public_bytes(Encoding.PEM) for one in (other, again)]
+    (tmp_path / "roots.pem").write_bytes(b"".join(pem))
+    ours = Issuer("root-1", first.certificate, key.public_key(), POINTERS)
+    fleet = {"fleet": {"roots": str(tmp_path / "roots.pem")}}
+    assert proving(x5c=fleet).configured
+    with pytest.raises(Misconfigured, match=r"proofs\.x5c\.fleet\.roots is wrong: .*holds a CA of this authority"):
+        proving(ours, x5c=fleet)
+
+
+def test_rules_are_read_at_the_start_or_stop_it(tmp_path: Path) -> None:
+    file = tmp_path / "rules.cedar"
+    assert assembly.rules(Settings()) is NO_RULES
+    file.write_text('@id("none") forbid (principal, action, resource);')
+    [policy] = assembly.rules(Settings(policy=Policy(file=file))).policies
+    assert policy.name == "none"
+    for octets, what in ((b"permit (principal, action, resource);", "line 1: only 'forbid'"), (b"\xff", "utf-8")):
+        file.write_bytes(octets)
+        with pytest.raises(Misconfigured, match=rf"The setting policy\.file is wrong: {file} \(.*{what}"):
+            assembly.rules(Settings(policy=Policy(file=file)))
+    with pytest.raises(Misconfigured, match="No such file"):
+        assembly.rules(Settings(policy=Policy(file=tmp_path / "nowhere")))
+
+
+def test_the_proofs_of_the_readme_can_be_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [example] = re.findall(r"```toml\n(.*?)```", (CHECKOUT / "README.md").read_text(), re.DOTALL)
+    file = tmp_path / "root.pem"
+    file.write_bytes(certificate("CN=Fleet root", ca=True).certificate.public_bytes(Encoding.PEM))
+    (tmp_path / "remit.toml").write_text(re.sub(r'"/\S+\.(crt|pem)"', f'"{file}"', example))
+    monkeypatch.setenv("REMIT_CONFIG", str(tmp_path / "remit.toml"))
+    monkeypatch.setenv("REMIT_PKCS11__MODULE", "/opt/hsm.so")
+    made = assembly.providers(Settings.load()).configured
+    assert {one.issuer for one in made} == {"https://kubernetes.default.svc.cluster.local", "x5c:fleet"}

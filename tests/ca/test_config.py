@@ -296,6 +296,12 @@ def test_every_setting_has_its_variable(env: pytest.MonkeyPatch) -> None:
             assert f"REMIT_{name}".upper() in names
 
 
+def test_rules_are_a_file(env: pytest.MonkeyPatch) -> None:
+    assert Settings.load().policy.file is None
+    env.setenv("REMIT_POLICY__FILE", "/etc/remit/rules.cedar")
+    assert Settings.load().policy.file == Path("/etc/remit/rules.cedar")
+
+
 def test_tokens_and_certificates_prove_and_nothing_else_does_by_default() -> None:
     proofs = Settings.load().proofs
     assert (proofs.token, proofs.certificate, proofs.oidc, proofs.x5c) == (True, True, {}, {})
@@ -367,6 +373,10 @@ def test_a_misspelt_variable_of_a_named_section_is_refused_with_the_nearest(
         ('oicd.ci]\nissuer = "x"', "The setting proofs.oicd is not known; did you mean proofs.oidc?"),
         ("oidc.ci]\n", "The setting proofs.oidc.ci.issuer is wrong: Field required."),
         ('oidc.ci]\nissuer = ""', "The setting proofs.oidc.ci.issuer is wrong: "),
+        (
+            'oidc.ci]\nissuer = "x5c:fleet"',
+            "The setting proofs.oidc.ci.issuer is wrong: Value error, must not begin with x5c:",
+        ),
         ('oidc.ci]\nissuer = "x"\nalgorithms = ["none"]', "The setting proofs.oidc.ci.algorithms.0 is wrong: "),
         ('oidc.ci]\nissuer = "x"\nalgorithms = ["HS256"]', "The setting proofs.oidc.ci.algorithms.0 is wrong: "),
         ('oidc.ci]\nissuer = "x"\nalgorithms = []', "The setting proofs.oidc.ci.algorithms is wrong: "),

@@ -45,6 +45,19 @@ def test_a_service_that_cannot_start_does_not_say_it(nowhere: World, service: st
     assert PASSWORD not in done.stdout + done.stderr
 
 
+def test_trying_rules_on_a_database_that_does_not_answer_does_not_say_it(nowhere: World) -> None:
+    rules, pin = nowhere.directory / "rules.cedar", nowhere.home / "pin"
+    rules.write_text("// Nothing.\n")
+    pin.parent.mkdir()
+    pin.write_text("1234")
+    odd = nowhere.environment["REMIT_DATABASE_URL"].replace("postgresql+psycopg", "postgres")
+    for url in (nowhere.environment["REMIT_DATABASE_URL"], odd):
+        nowhere.environment["REMIT_DATABASE_URL"] = url
+        done = nowhere.cli("policy", "test", rules)
+        assert (done.returncode, "The database cannot be" in done.stderr) == (2, True), done.stderr
+        assert PASSWORD not in done.stdout + done.stderr
+
+
 def test_services_that_run_and_lose_their_database_do_not_say_it(postgres: Cluster, tmp_path: Path) -> None:
     url = postgres.new_database().replace("@", f":{PASSWORD}@")
     world = World(tmp_path, REMIT_DATABASE_URL=url).init().start()

@@ -187,6 +187,20 @@ def test_a_real_providers_token_for_another_audience_or_of_another_client_does_n
     refused(world.post_csr(provider.token("worker", "urn:remit:ca"), key_and_csr()[1]))
 
 
+def test_the_command_enrols_with_a_token_from_a_file(proven: Proven, tmp_path: Path) -> None:
+    """As the README has it, and as a pod would; what was taken from the agent then proves nothing any more."""
+    world, subject = proven.world, "system:serviceaccount:agents:porter"
+    world.json("agent", "add", "porter", "--oidc-issuer", proven.cluster.url, "--oidc-subject", subject)
+    (tmp_path / "token").write_text(proven.kubernetes("porter") + "\n")
+    words = ("enroll", "--ca", world.api_url, "--root-fingerprint", world.root_fingerprint)
+    words += ("--token-file", str(tmp_path / "token"), "--dir", str(tmp_path / "creds"))
+    assert world.json(*words)["spiffe_id"].endswith("/porter")
+    world.json("agent", "update", "porter", "--oidc-issuer", "", "--oidc-subject", "")
+    assert world.json("agent", "show", "porter")["oidc_subject"] is None
+    gone = world.cli(*words)
+    assert (gone.returncode, "This proof of identity is not accepted" in gone.stderr) == (1, True)
+
+
 def test_what_was_refused_is_not_spent(believing: tuple[World, OpenId]) -> None:
     world, provider = believing
     token, csr = provider.token("worker", "urn:remit:ca"), key_and_csr()[1]

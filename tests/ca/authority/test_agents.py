@@ -1,6 +1,10 @@
 from __future__ import annotations
 
-from dataclasses import replace
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +13,8 @@ from ca.identifiers import AgentId, TenantId
 from ca.policy.ceiling import AgentState
 from ca.policy.scope import Scope
 from ca.refusals import Reason, Refused
-from ca.store.agents import AgentRecord
+from ca.store.agents import AgentRecord, Identity
+from ca.store.transaction import Database
 from tests.ca.authority.stage import AGENT, TENANT, Stage
 
 
@@ -23,7 +28,8 @@ def test_an_agent_is_registered_and_audited(stage: Stage) -> None:
     assert found(stage) == AgentRecord(agent, "", stage.clock().replace(microsecond=0))
     [entry] = stage.audited("agent.add")
     assert (entry.actor, entry.tenant, entry.agent) == ("ops", TENANT, AGENT)
-    assert entry.detail == {"scope": "read write", "max_depth": 0, "state": "active"}
+    nothing = dict.fromkeys(("max_lifetime", "parent", "identity"))
+    assert entry.detail == {"scope": "read write", "max_depth": 0, "state": "active", **nothing}
 
 
 def test_a_name_is_taken_once_in_a_tenant(stage: Stage) -> None:
@@ -55,7 +61,21 @@ def test_changing_a_ceiling_keeps_the_rest(stage: Stage) -> None:
     after = found(stage)
     assert after == replace(before, agent=replace(before.agent, ceiling=Scope.parse("x")))
     [entry] = stage.audited("agent.update")
-    assert entry.detail["scope"] == "x"
+    assert (entry.detail["scope"], entry.detail["before"]) == ("x", {"scope": "read write"})
+
+
+def test_the_log_says_which_identity_became_which(stage: Stage) -> None:
+    stage.agent()
+    alice, bob = (Identity("https://idp.example", name) for name in ("alice", "bob"))
+    for identity in (alice, bob, None):
+        edit = partial(replace, identity=identity)
+        agents.change(stage.authority, TENANT, AGENT, edit, "agent.change", "ops")
+    told = [(entry.detail["before"], entry.detail["identity"]) for entry in stage.audited("agent.change")]
+    assert told == [
+        ({"identity": None}, asdict(alice)),
+        ({"identity": asdict(alice)}, asdict(bob)),
+        ({"identity": asdict(bob)}, None),
+    ]
 
 
 @pytest.mark.parametrize("act", [agents.suspend, agents.resume])
@@ -66,3 +86,30 @@ def test_an_agent_that_is_not_there_is_not_found(stage: Stage, act: object) -> N
             act(stage.authority, tenant, name, "ops")  # type: ignore[operator]
         assert caught.value.reason is Reason.NOT_FOUND
     assert stage.audited("agent.suspend") == []
+
+
+def test_of_two_changes_at_once_none_is_lost(database_url: str, tmp_path: Path) -> None:
+    """A suspension beside a change of the ceiling: who reads to change waits for whoever did before."""
+    stage = Stage(tmp_path, database_url)
+    stage.agent()
+    other = Database(database_url)
+    replica = stage.over(other)
+    begun, go = threading.Event(), threading.Event()
+
+    def slowly(record: AgentRecord) -> AgentRecord:
+        begun.set()
+        assert go.wait(10)
+        return replace(record, agent=replace(record.agent, max_depth=5))
+
+    with ThreadPoolExecutor() as pool:
+        changing = pool.submit(agents.change, stage.authority, TENANT, AGENT, slowly, "agent.change", "ops")
+        assert begun.wait(10)
+        suspending = pool.submit(agents.suspend, replica, TENANT, AGENT, "ops")
+        assert wait([suspending], timeout=0.3).not_done
+        go.set()
+        changing.result(10)
+        suspending.result(10)
+    assert (found(stage).agent.state, found(stage).agent.max_depth) == (AgentState.SUSPENDED, 5)
+    replica.close()
+    other.close()
+    stage.close()

@@ -8,10 +8,11 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from sqlalchemy import text
 
 from ca.authority import agents, desk, hold, revoke, tasks
 from ca.authority.claims import Application, ByAttestation, ByCertificate, ByToken, Delegation, Renewal
-from ca.authority.issuance import Issued
+from ca.authority.issuance import Decision, Denied, Issued
 from ca.identifiers import AgentId, TaskId, Thumbprint
 from ca.pki.extensions import AgentDelegation, AgentTask, carried
 from ca.policy.ceiling import Asked, TaskState
@@ -194,6 +195,9 @@ def test_a_child_has_its_parents_remit_and_a_place_in_the_lineage(planner: Stage
     assert refusal(planner, Delegation(grandchild.x5t, None, b"12345")) is Reason.DEPTH_EXCEEDED
     [entry] = [one for one in planner.audited("certificate.intend") if one.agent == "planner.one"]
     assert entry.actor == f"spiffe://{NAMES.trust_domain}/agent/{TENANT}/planner"
+    [_, first, second] = planner.audited("agent.add")
+    assert (first.agent, first.actor, first.detail["parent"]) == ("planner.one", entry.actor, "planner")
+    assert second.detail["parent"] == "planner.one"
 
 
 @pytest.mark.parametrize(
@@ -237,8 +241,54 @@ def test_a_narrower_childs_details_are_found_again(planner: Stage) -> None:
 def test_a_childs_name_is_its_parents_to_give(planner: Stage) -> None:
     parent = planner.enrolled("planner")
     planner.agent("planner.registered")
-    for name in ("worker", "planner.registered", "other.one"):
+    for name in ("worker", "planner.registered", "other.one", "planner.prod.one", "planner."):
         assert refusal(planner, Delegation(parent.x5t, AgentId(name), b"")) is Reason.FORBIDDEN
+
+
+def test_a_parent_whose_name_leaves_no_room_gives_one_itself_and_fails_nobody_elses(planner: Stage) -> None:
+    long = planner.agent("p" * 60, max_depth=1).id
+    parent, other = planner.enrolled(long, task=None), planner.enrolled("planner")
+    work = [
+        Application(claim, request(new_key()), Asked())
+        for claim in (Delegation(parent.x5t, None, b"12345"), Renewal(other.x5t))
+    ]
+    with planner.database.read() as connection:
+        refused, granted = desk.decide(planner.authority, connection, work, planner.clock())
+    assert isinstance(refused, Denied)
+    assert refused.refusal.reason is Reason.MALFORMED
+    assert isinstance(granted, Decision)
+    assert planner.delegate(parent, f"{long}.a").intent.holder == f"{long}.a"
+
+
+def test_a_child_is_certified_by_its_parent_alone(planner: Stage) -> None:
+    """A token or an identity of its own would give it certificates that end with nobody's."""
+    planner.delegate(planner.enrolled("planner"), "planner.one")
+    child = AgentId("planner.one")
+    with pytest.raises(Refused) as caught:
+        planner.token(child, task=None)
+    assert caught.value.reason is Reason.CONFLICT
+    with pytest.raises(Refused) as caught:
+        agents.change(planner.authority, TENANT, child, lambda it: replace(it, identity=BOB), "agent.change", "ops")
+    assert caught.value.reason is Reason.CONFLICT
+
+
+def test_a_token_that_is_older_than_the_child_of_its_name_certifies_nobody(planner: Stage) -> None:
+    """As it may be in a database that an older version wrote."""
+    planner.agent("planner.one")
+    old = planner.token("planner.one", task=None)
+    made = text("UPDATE agents SET parent = 'planner' WHERE id = 'planner.one'")
+    planner.database.write(lambda connection: connection.execute(made)).result()
+    assert refusal(planner, ByToken(old)) is Reason.TOKEN_INVALID
+
+
+def test_a_child_whose_lineage_cannot_be_read_is_not_renewed(planner: Stage) -> None:
+    """Under another arc its certificate says nothing; without its parent's bounds it would be a grandparent's equal."""
+    child = planner.delegate(planner.enrolled("planner"))
+    elsewhere = planner.over(planner.database, names=replace(NAMES, oid_arc="1.3.6.1.4.1.32473.9"))
+    with pytest.raises(Refused) as caught:
+        run(desk.apply(elsewhere, Application(Renewal(child.x5t), request(new_key()), Asked())))
+    elsewhere.close()
+    assert caught.value.reason is Reason.DELEGATION_ENDED
 
 
 def test_a_child_is_delegated_to_again_under_its_name(planner: Stage) -> None:
@@ -333,6 +383,16 @@ def test_an_issuers_subject_is_the_agent_that_it_was_registered_for(bob: Stage) 
     assert entry.detail["asking"]["proof"] == "idp"
 
 
+def test_the_log_says_by_whose_word_an_agent_was_enrolled_or_refused(bob: Stage) -> None:
+    shown = attested(bob, extra={"jti": "4711"})
+    bob.apply(shown)
+    assert refusal(bob, shown, Asked(scope=Scope.parse("admin"))) is Reason.SCOPE_EXCEEDED
+    [granted], [refused] = bob.audited("certificate.intend"), bob.audited("certificate.enrol")
+    for entry in (granted, refused):
+        assert entry.detail["attested"] == {"issuer": BOB.issuer, "subject": BOB.subject, "jti": "4711"}
+    assert "attested" not in bob.audited("agent.add")[0].detail
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -390,6 +450,31 @@ def test_an_identity_is_one_agents(bob: Stage) -> None:
     assert caught.value.reason is Reason.CONFLICT
 
 
+# What is decided on together.
+
+
+def test_marks_of_different_kinds_are_never_the_same(bob: Stage) -> None:
+    """Or a child's name, a stranger's idempotency key and a token would keep each other out of a batch."""
+    made = request(new_key())
+    same, name = made.key_thumbprint, AgentId("planner.one")
+    claims = [
+        ByToken(same),
+        attested(bob, once=same),
+        Delegation(same, name, b""),
+        Delegation(same, None, name.encode()),
+    ]
+    applications = [Application(claim, made, Asked(), str(name)) for claim in claims]
+    kinds = [set(desk.marks(one)) for one in applications]
+    assert [len(marks) for marks in kinds] == [3] * 4
+    shared = set.intersection(*kinds)
+    assert len(shared) == 2, "the key and the idempotency key, which they do share"
+    assert len(set.union(*kinds) - shared) == 4
+    assert all(any(mark.startswith(word) for word in WORDS) for mark in set.union(*kinds))
+
+
+WORDS = (b"token ", b"proof ", b"child ", b"nameless ", b"key ", b"again ")
+
+
 # The operator's rules.
 
 RULES = Rules.parse("""
@@ -422,7 +507,7 @@ def test_what_the_rules_shorten_is_shorter(planner: Stage) -> None:
     strict.close()
     assert child.intent.not_after == child.intent.created_at + timedelta(seconds=119)
     [entry] = [one for one in planner.audited("certificate.intend") if one.agent == child.intent.holder]
-    assert entry.detail["policy"] == ["short"]
+    assert (entry.detail["policy"], entry.detail["lifetime"]) == (["short"], 120)
     assert entry.detail["asking"]["lifetime"] == 900
 
 

@@ -7,12 +7,13 @@ from datetime import timedelta
 
 import pytest
 
-from ca.authority import tasks, upkeep
+from ca.authority import agents, tasks, upkeep
 from ca.authority.upkeep import Upkeep
-from ca.identifiers import TaskId
+from ca.identifiers import AgentId, TaskId, Thumbprint
 from ca.policy.ceiling import TaskState
 from ca.refusals import Reason, Refused
-from ca.store import tokens
+from ca.store import agents as registry
+from ca.store import spent_proofs, tokens
 from ca.store.status import Revoked
 from tests.ca.authority.stage import TENANT, Stage, run
 
@@ -54,6 +55,21 @@ def test_overdue_tasks_end(ready: Stage) -> None:
     kept(ready, lambda: ended(ready, "short"))
 
 
+def test_a_spent_proof_is_remembered_while_a_replica_whose_clock_is_behind_would_take_it(stage: Stage) -> None:
+    """Two are as far apart as they may be: where the proof is seen once more, it still counts as spent."""
+    fresh, stale = Thumbprint.of(b"fresh"), Thumbprint.of(b"stale")
+    apart = {fresh: timedelta(seconds=5), stale: timedelta(seconds=6)}
+    expired = {proof: stage.clock() - ago for proof, ago in apart.items()}
+    stage.database.write(lambda connection: spent_proofs.spend(connection, expired)).result()
+
+    def remembered() -> set[Thumbprint]:
+        with stage.database.read() as connection:
+            return spent_proofs.spent(connection, {fresh, stale})
+
+    kept(stage, lambda: stale not in remembered())
+    assert remembered() == {fresh}
+
+
 def test_what_ends_with_an_overdue_task_is_revoked(ready: Stage) -> None:
     """Only the last second of a certificate's life can fall together with its task's deadline."""
     ready.task("short", deadline=ready.clock() + timedelta(minutes=2))
@@ -71,6 +87,25 @@ def test_old_tokens_are_forgotten(ready: Stage) -> None:
             return tokens.find(connection, [token]) == {}
 
     kept(ready, forgotten)
+
+
+def test_children_that_ended_long_ago_are_forgotten(ready: Stage) -> None:
+    """Not one that is suspended, which its parent could register anew; nor anybody whom an operator registered."""
+    ready.agent("planner", max_depth=1)
+    parent = ready.enrolled("planner", task=None)
+    for name in ("planner.old", "planner.stopped"):
+        ready.delegate(parent, name)
+    agents.suspend(ready.authority, TENANT, AgentId("planner.stopped"), "ops")
+    ready.clock.forward(days=29)
+    ready.delegate(ready.enrolled("planner", task=None), "planner.new")
+    ready.clock.forward(days=1, minutes=16)
+
+    def left() -> list[str]:
+        with ready.database.read() as connection:
+            return [one.agent.id for one in registry.page(connection, TENANT, None, 10)]
+
+    kept(ready, lambda: "planner.old" not in left())
+    assert left() == ["bot", "planner", "planner.new", "planner.stopped"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError("unforeseen"), Refused(Reason.UNAVAILABLE, "The token is gone.")])

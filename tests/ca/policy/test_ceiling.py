@@ -185,3 +185,18 @@ def test_a_lifetime_below_the_shortest_is_refused(wanted: timedelta) -> None:
 def test_suspension_is_said_before_anything_about_the_task() -> None:
     ended = replace(TASK, state=TaskState.CANCELLED)
     assert refusal(replace(AGENT, state=AgentState.SUSPENDED), ended) is Reason.AGENT_SUSPENDED
+
+
+def test_what_was_asked_has_one_spelling() -> None:
+    """Another process of another version of the same request must recognise it: no order of a set, no object's name."""
+    asked = Asked(scope=Scope.parse("write read"), details=Details.of([{"type": "a"}]), levels=2)
+    digest = Details.of([{"type": "a"}]).digest
+    assert digest is not None
+    assert asked.spelled == f"None read write None None {digest.hex()} 2"
+    different = {
+        Asked().spelled,
+        Asked(scope=Scope()).spelled,
+        Asked(details=Details()).spelled,
+        Asked(resources=()).spelled,
+    }
+    assert len(different) == 4

@@ -98,7 +98,7 @@ def test_a_suspended_parent_delegates_nothing() -> None:
     assert caught.value.reason is Reason.AGENT_SUSPENDED
 
 
-@pytest.mark.parametrize("name", ["other", "bot", "bots.one", "other.bot.one"])
+@pytest.mark.parametrize("name", ["other", "bot", "bots.one", "other.bot.one", "bot.one.two", "bot."])
 def test_a_child_is_named_below_its_parent(name: str) -> None:
     with pytest.raises(Refused) as caught:
         delegation.child(AGENT, AgentId(name))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ca.identifiers import Thumbprint
-from ca.policy.details import NO_DETAILS, Details, is_within
+from ca.policy.details import MAX_ITEMS, NO_DETAILS, Details, is_within
 from ca.refusals import Reason, Refused
 
 WORDS = st.lists(st.sampled_from("abc"), max_size=3)
@@ -66,6 +67,27 @@ def test_an_intersection_is_within_both(one: Details, two: Details) -> None:
     assert both.within(two)
     if one.within(two):
         assert one.within(both)
+
+
+def test_as_many_as_there_may_be_are_compared_in_no_time() -> None:
+    """Others wait meanwhile: each is compared with those alike in all but their lists."""
+    few = [{"type": "pay", "n": n, "actions": ["a", "b", str(n)]} for n in range(MAX_ITEMS)]
+    one, two = Details.of(few), Details.of([{**item, "actions": ["a", "b"]} for item in few])
+    begun = time.process_time()
+    for _ in range(10):
+        assert two.within(one)
+        assert one.intersection(two) == two
+    assert (time.process_time() - begun) / 10 < 0.02
+    with pytest.raises(Refused) as caught:
+        Details.of([*few, {"type": "pay"}])
+    assert caught.value.reason is Reason.MALFORMED
+
+
+def test_an_intersection_of_many_with_many_is_never_refused() -> None:
+    """What of either is within the other may be more than anybody can send."""
+    one = Details.of([{"type": "t", "n": n, "actions": ["a", "b"], "locations": ["x"]} for n in range(40)])
+    two = Details.of([{"type": "t", "n": n, "actions": ["b", "a"], "locations": ["x"]} for n in range(40)])
+    assert one.within(one.intersection(two))
 
 
 @given(ARRAYS)

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -125,6 +125,35 @@ def test_a_certificate_without_one_plain_name(subject: str, names: list[x509.Gen
     assert refused(assertion(leaf, ABOVE, cnf=CNF), fleet())
     with pytest.raises(Unfit):
         x5c.subject(leaf.certificate)
+
+
+ATTRIBUTES = st.builds(
+    x509.NameAttribute,
+    st.sampled_from([NameOID.COMMON_NAME, NameOID.DOMAIN_COMPONENT, NameOID.USER_ID, x509.ObjectIdentifier("1.2.3.4")]),
+    st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S", "Zs"]), min_size=1, max_size=20),
+)
+OF_KINDS = (
+    st.tuples(st.just("URI"), st.from_regex(x5c._URI, fullmatch=True).map(lambda text: (text[:200], None)))
+    | st.tuples(st.just("DNS"), st.from_regex(x5c._DNS, fullmatch=True).map(lambda text: (text, None)))
+    | st.tuples(st.just("subject"), st.lists(ATTRIBUTES, min_size=1, max_size=3).map(lambda them: (None, them)))
+)
+
+
+@given(OF_KINDS)
+@example(("subject", (None, [x509.NameAttribute(x509.ObjectIdentifier("1.2.3.4"), "spiffe://fleet.example/a")])))
+@example(("URI", ("cn://CN=admin,O=Fleet", None)))
+def test_a_name_of_one_kind_is_never_one_of_another(made: tuple[str, tuple[str | None, Any]]) -> None:
+    """The kind can be told from the text alone, so an agent that is known by one is never somebody of another."""
+    kind, (text, attributes) = made
+    key = new_key()
+    builder = x509.CertificateBuilder(issuer_name=attribute("x"), public_key=key.public_key(), serial_number=1)
+    builder = builder.subject_name(x509.Name(attributes or [])).not_valid_before(NOW).not_valid_after(NOW)
+    if text is not None:
+        alternative = x509.SubjectAlternativeName([URI(text) if kind == "URI" else DNS(text)])
+        builder = builder.add_extension(alternative, critical=False)
+    found = x5c.subject(builder.sign(key, hashes.SHA256()))
+    first = next((letter for letter in found if letter in ":="), None)
+    assert {":": "URI", "=": "subject", None: "DNS"}[first] == kind
 
 
 @pytest.mark.parametrize("name", ["a\nb", "\u202eadmin", "x" * 1100])
@@ -269,6 +298,15 @@ def test_no_octet_of_a_certificate_can_be_changed(place: int, change: int) -> No
 def test_roots_are_cas_alone(pem: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         x5c.roots(pem)
+
+
+def test_a_root_that_no_chain_can_lead_to_is_refused() -> None:
+    """As `openssl req -x509` makes one when nothing else is said."""
+    key, name = new_key(), attribute("Fleet")
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, NOW, NOW)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    with pytest.raises(ValueError, match="CN=Fleet has no keyUsage keyCertSign"):
+        x5c.roots(_pem(builder.sign(key, hashes.SHA256())))
 
 
 def test_the_doctor_is_told_which_roots_are_valid() -> None:

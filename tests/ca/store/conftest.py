@@ -6,14 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from ca.store import issuers, schema
+from ca.store import issuers
 from ca.store.transaction import Database
 from tests.ca.store.rows import ISSUER, issuer
 
 
 @pytest.fixture
 def url(database_url: str) -> str:
-    schema.upgrade(database_url)
     return database_url
 
 

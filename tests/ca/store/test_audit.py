@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from cryptography import x509
@@ -22,6 +23,18 @@ def test_entries_come_back_in_the_order_of_their_commits(database: Database) -> 
         written(database, lambda connection, entry=entry: audit.append(connection, entry))
     with database.read() as connection:
         assert audit.everything(connection) == [FULL, LEAST, FULL]
+
+
+def test_what_was_asked_for_since_a_moment(database: Database) -> None:
+    """More entries than are read at once, and among them those of other acts."""
+    actions = ("certificate.intend", "certificate.issue", "certificate.enrol", "certificate.renew", "agent.add")
+    entries = [
+        Entry(NOW + timedelta(seconds=n), "ops", actions[n % 5], "granted", detail={"n": n}) for n in range(4000)
+    ]
+    written(database, lambda connection: audit.append(connection, *entries))
+    with database.read() as connection:
+        found = list(audit.asked(connection, NOW + timedelta(seconds=500)))
+    assert found == [one for one in entries[500:] if one.action in ("certificate.intend", *actions[2:4])]
 
 
 def test_what_is_refused_leaves_no_entry_of_having_been_granted(database: Database) -> None:

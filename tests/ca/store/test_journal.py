@@ -42,8 +42,7 @@ def clock() -> datetime:
 
 
 def new_database(postgres: Cluster, **changes: Any) -> str:
-    made = postgres.new_database()
-    schema.upgrade(made)
+    made = postgres.migrated_database()
     database = Database(made)
     database.write(lambda connection: issuers.add(connection, replace(issuer(ISSUER), **changes))).result()
     database.close()

@@ -38,7 +38,7 @@ Snapshot = dict[Any, list[dict[str, Any]]]
 @pytest.fixture
 def database_url(postgres: Cluster) -> str:
     """PostgreSQL alone loses what it had committed."""
-    return postgres.new_database()
+    return postgres.migrated_database()
 
 
 def clock() -> datetime:

@@ -136,9 +136,9 @@ def revoked_before(number: int, at_seconds: int, reason: str, issuer: str = ISSU
 
 
 @pytest.fixture
-def of_0003(database_url: str) -> str:
+def of_0003(empty_url: str) -> str:
     """A database of the version before revisions, with two issuers, what they revoked, and their lists."""
-    upgrade_to(database_url, "0003")
+    upgrade_to(empty_url, "0003")
 
     def act(connection: Connection) -> None:
         for name in (ISSUER, "root-1"):
@@ -152,8 +152,8 @@ def of_0003(database_url: str) -> str:
         ]
         connection.execute(OLD_CRL, lists_of)
 
-    executed(database_url, act)
-    return database_url
+    executed(empty_url, act)
+    return empty_url
 
 
 def test_what_was_revoked_before_there_were_revisions_has_its_entry(of_0003: str) -> None:

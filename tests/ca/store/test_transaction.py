@@ -11,7 +11,7 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
 from ca.refusals import Reason, Refused
-from ca.store import agents, transaction
+from ca.store import agents, schema, transaction
 from ca.store.transaction import Connection, Database, open_engine
 from tests.ca.store.rows import TENANT, agent, written
 
@@ -21,7 +21,9 @@ WAIT = 10.0
 @pytest.fixture
 def database_url(tmp_path: Path) -> str:
     """What is looked at here is SQLite's own: its locks, its log, its pragmas."""
-    return f"sqlite:///{tmp_path / 'remit.db'}"
+    url = f"sqlite:///{tmp_path / 'remit.db'}"
+    schema.upgrade(url)
+    return url
 
 
 def names(database: Database) -> list[str]:

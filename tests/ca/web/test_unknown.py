@@ -89,6 +89,7 @@ UNKNOWN: dict[str, tuple[Reason, Asking]] = {
     "a member of no name": with_member(**{"": "x"}),
     "a CSR of another type": with_member(csr=[CSR.decode()]),
     "a time of another type": with_member(not_after="tomorrow"),
+    "a time before there is one in UTC": with_member(not_after="0001-01-01T00:00:00+14:00"),
     "JSON of another type": (Reason.MALFORMED, Asking(content=json.dumps([CSR.decode()]).encode())),
     "JSON twice": (Reason.MALFORMED, Asking(content=Asking().body() * 2)),
     # Messages that are not a PKCS #10 request.

@@ -11,6 +11,7 @@ branch_labels = None
 depends_on = None
 
 _HAS_IDENTITY = sa.text("identity_subject IS NOT NULL")
+_HAS_PARENT = sa.text("parent IS NOT NULL")
 _HAS_LINE = sa.text("line IS NOT NULL")
 
 
@@ -27,7 +28,18 @@ def upgrade() -> None:
     )
     op.add_column("certificates", sa.Column("line", sa.LargeBinary))
     op.create_index(
-        "ix_certificates_line", "certificates", ["line"], sqlite_where=_HAS_LINE, postgresql_where=_HAS_LINE
+        "ix_certificates_line",
+        "certificates",
+        ["line", "not_after"],
+        sqlite_where=_HAS_LINE,
+        postgresql_where=_HAS_LINE,
+    )
+    op.create_index(
+        "ix_certificates_children",
+        "certificates",
+        ["not_after"],
+        sqlite_where=_HAS_PARENT,
+        postgresql_where=_HAS_PARENT,
     )
     op.create_table(
         "spent_proofs",
@@ -47,6 +59,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("details")
     op.drop_table("spent_proofs")
+    op.drop_index("ix_certificates_children", "certificates")
     op.drop_index("ix_certificates_line", "certificates")
     op.drop_column("certificates", "line")
     op.drop_index("ix_agents_identity", "agents")
