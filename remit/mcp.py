@@ -87,11 +87,11 @@ class McpAuth(TokenAuth):
         return self._issuer
 
     def _wanted(self, resource: Resource) -> str | None:
-        """What was asked for here; what the server said it wants; what it knows, of that which the agent may have."""
+        """What was asked for here; else what the server wants; else what it knows, within the task's scope."""
         asked = self._scope or self._asked_scope()
         if asked:
             return asked
-        own = self._agent.credential.scope.split()
+        own = self._agent.credential.scope.split() or resource.scopes
         return " ".join(one for one in resource.scopes if one in own) or None
 
 

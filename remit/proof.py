@@ -47,4 +47,12 @@ class Proofs:
             case Path():
                 return self._source.read_text()
             case _:
-                return self._source()
+                return _asked(self._source)
+
+
+def _asked(source: Callable[[], str]) -> str:
+    """What somebody else's code gives; why it fails may be a secret, so only its traceback says that."""
+    try:
+        return source()
+    except Exception as error:
+        raise Unproven(f"The proof of identity cannot be had: {type(error).__name__}.") from error

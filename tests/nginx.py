@@ -18,6 +18,7 @@ from tests.world import World, free_port
 
 HOST = "127.0.0.1"
 PATIENCE = 10.0
+MISSING = "nginx (Debian: nginx-light) is not on this machine; ./deploy/test installs it"
 
 
 class Nginx:
@@ -39,12 +40,17 @@ class Nginx:
         return found
 
 
+def installed() -> str | None:
+    """Where nginx is on this machine."""
+    return shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
+
+
 @contextmanager
 def running(world: World, folder: Path) -> Iterator[Nginx]:
     """Skips where nginx is not on this machine."""
-    program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
+    program = installed()
     if program is None:
-        pytest.skip("nginx (Debian: nginx-light) is not on this machine; ./deploy/test installs it")
+        pytest.skip(MISSING)
     tls = certified(folder, HOST, "localhost")
     server = Nginx(folder, tls)
     file = folder / "nginx.conf"

@@ -56,7 +56,7 @@ def require_https(url: str) -> httpx2.URL:
         parsed = httpx2.URL(url)
     except (httpx2.InvalidURL, TypeError) as error:
         raise Failed("That is no URL.") from error
-    if parsed.scheme != "https" or not parsed.host.strip("[]") or parsed.userinfo or parsed.fragment:
+    if parsed.scheme != "https" or not parsed.host or parsed.userinfo or parsed.fragment:
         raise Failed(f"{parsed} is no https URL of a server.")
     return parsed
 

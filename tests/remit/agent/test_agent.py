@@ -181,6 +181,7 @@ def test_who_has_no_task_has_nothing_to_complete(world: World) -> None:
         ({"token": "remit_et_wrong"}, "not accepted"),
         ({"token_file": "/nowhere/token"}, "cannot be read"),
         ({"proof": lambda: ""}, "no proof of identity"),
+        ({"proof": lambda: {}["secret"]}, "cannot be had: KeyError"),
         ({"root": b"no certificate"}, "no root certificate"),
         ({"root": "/nowhere/root.pem"}, "/nowhere/root.pem"),
         ({"root_fingerprint": "12"}, "64 hexadecimal"),

@@ -96,6 +96,32 @@ def test_it_renews_by_itself_with_a_new_key_each_time(brief: World) -> None:
     assert one.credential is got[1]
 
 
+def test_whatever_goes_wrong_the_renewals_go_on(brief: World, caplog: pytest.LogCaptureFixture) -> None:
+    faults = iter([ZeroDivisionError])
+
+    class Faulty(Scripted):
+        def renew(self, draft: Draft, credential: Credential, asked: dict[str, Any]) -> dict[str, Any]:
+            for fault in faults:
+                raise fault
+            return super().renew(draft, credential, asked)
+
+    one = Holder(Faulty(brief), Proofs(brief.token(brief.new_agent())), chance=lambda: 0.0)
+    first = one.obtain()
+    one.start()
+    until(lambda: "ZeroDivisionError" in one.sentence)
+    until(lambda: one.credential is not first)
+    one.close()
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_listener_may_renew(world: World) -> None:
+    one, seen = holder(world, world.api_url), list[str]()
+    one.obtain()
+    one.on_credential(lambda credential: seen.append(credential.serial) or (len(seen) < 2 and one.renew()))
+    one.renew()
+    assert len(set(seen)) == 2
+
+
 def test_while_the_authority_is_away_the_old_one_serves_to_its_end_and_then_a_proof_that_repeats_brings_another(
     brief: World, relay: Relay, tmp_path: Path
 ) -> None:
