@@ -15,22 +15,19 @@ from random import SystemRandom
 from typing import Any
 
 from remit import files, upkeep
-from remit.authority import Authority, Draft
+from remit.authority import Authority
 from remit.credential import Credential
 from remit.failed import Failed
-from remit.proof import Proofs
+from remit.proof import Proofs, Unproven
+from remit.requests import Requests
 from remit.upkeep import Failure, State
 
 Listener = Callable[[Credential], None]
 
-_RENEWAL, _ENROLMENT = "renewal", "enrolment"
 _CHANCE = SystemRandom()
 _log = logging.getLogger("remit")
 _LONGEST_NAP = 15.0
 """Seconds. The clock on the wall is looked at so often, because a machine that slept does not count its sleep."""
-
-_DRAFT_HOLDS = timedelta(minutes=2)
-"""For so long a request is repeated as it was; what is asked for later is asked anew, with another key."""
 
 
 def clock() -> datetime:
@@ -60,8 +57,8 @@ class Holder:
         chance: Callable[[], float] = _CHANCE.random,
     ) -> None:
         self.authority = authority
-        self._proofs = proofs
         self._asked = {name: value for name, value in (asked or {}).items() if value is not None}
+        self._requests = Requests(authority, proofs, self._asked, clock)
         self._directory = directory
         self._install = install
         self._clock, self._chance = clock, chance
@@ -72,7 +69,6 @@ class Holder:
         self._failure: Failure | None = None
         self._sentence = ""
         self._next_try = self._planned()
-        self._draft: tuple[str, Draft, datetime] | None = None
         self._closed = False
         self._thread: threading.Thread | None = None
         if directory is not None:
@@ -81,7 +77,7 @@ class Holder:
     def obtain(self, wait: float = 30.0) -> Credential:
         """The first credential, adopted or asked for; `wait` is for how many seconds it is tried again.
 
-        Raises `Failed`; at once, where the authority refuses for good.
+        Raises `Failed`; at once, where the authority refuses for good or there is nothing to prove oneself with.
         """
         deadline = time.monotonic() + wait
         if self._credential is None:
@@ -91,7 +87,7 @@ class Holder:
                 self.renew()
             except Failed as error:
                 pause = (self._next_try - self._clock()).total_seconds()
-                if error.final or time.monotonic() + pause > deadline or self._closed:
+                if error.final or isinstance(error, Unproven) or time.monotonic() + pause > deadline:
                     raise
                 time.sleep(max(0.0, pause))
         return self._credential
@@ -112,7 +108,9 @@ class Holder:
     def renew(self) -> Credential:
         """Tries now, whatever the time: renewal, or enrolment where there is nothing to renew. Raises `Failed`."""
         with self._trying:
-            return self._try()
+            credential = self._try()
+        self._tell(credential)
+        return credential
 
     def on_credential(self, listener: Listener) -> None:
         """Has `listener` called with every new credential, by the thread that got it."""
@@ -154,6 +152,9 @@ class Holder:
                 self.renew()
             except Failed as error:
                 _log.warning("no new certificate: %s", error)
+            except Exception as error:  # noqa: BLE001 (border: whatever it was, the renewals go on)
+                _log.exception("no new certificate")
+                self._note(Failed(f"Something went wrong here: {type(error).__name__}; the log says more."))
 
     def _try(self) -> Credential:
         """One try. 1. the request is drafted; 2. the authority answers; 3. files are in place; 4. it is installed.
@@ -162,7 +163,7 @@ class Holder:
         Dead between 2 and 3: nobody has the key, and the certificate ends by itself. Dead after 3: it is adopted.
         """
         try:
-            credential = self._ask()
+            credential = self._requests.ask(self._credential)
             if self._directory is not None:
                 files.write(self._directory, credential.contents)
             if self._install is not None:
@@ -177,56 +178,14 @@ class Holder:
         self._take(credential)
         return credential
 
-    def _ask(self) -> Credential:
-        """Renewal until the end; then enrolment with another proof, and without one what could still be in time."""
-        credential = self._credential
-        if credential is not None and self._clock() < credential.not_after:
-            return self._renewed(credential)
-        proof = self._proofs.next()
-        if proof is not None:
-            return self._enrolled(proof)
-        if credential is not None:
-            return self._renewed_late(credential)
-        raise Failed("There is no proof of identity to enrol with: give a token, a file or a function.", status=400)
-
-    def _drafted(self, purpose: str) -> Draft:
-        """The request that was not answered, or a new one. An enrolment's is kept: its token is spent on its key."""
-        now = self._clock()
-        kept = self._draft
-        if kept is None or kept[0] != purpose or (purpose == _RENEWAL and now - kept[2] > _DRAFT_HOLDS):
-            kept = self._draft = purpose, Draft(), now
-        return kept[1]
-
-    def _renewed(self, credential: Credential) -> Credential:
-        draft = self._drafted(_RENEWAL)
-        asked = {name: value for name, value in self._asked.items() if name == "scope"}
-        return self._made(draft, self.authority.renew(draft, credential, asked))
-
-    def _renewed_late(self, credential: Credential) -> Credential:
-        """Only a clock that is ahead of the authority's makes this succeed."""
-        try:
-            return self._renewed(credential)
-        except Failed as error:
-            raise Failed(
-                f"The certificate expired at {credential.not_after:%Y-%m-%dT%H:%M:%SZ} and there is no proof to enrol "
-                "anew with: a one-time token opens once. Give a new token.",
-                error.kind,
-                retry_after=error.retry_after,
-            ) from error
-
-    def _enrolled(self, proof: str) -> Credential:
-        draft = self._drafted(_ENROLMENT)
-        credential = self._made(draft, self.authority.enroll(draft, proof, self._asked))
-        self._proofs.was_taken(proof)
-        return credential
-
-    def _made(self, draft: Draft, answer: dict[str, Any]) -> Credential:
-        return Credential.of(draft.key.pem, self.authority.root, answer, self._clock())
-
     def _take(self, credential: Credential) -> None:
+        self._requests.were_answered()
         with self._changed:
-            self._credential, self._failure, self._sentence, self._draft = credential, None, "", None
+            self._credential, self._failure, self._sentence = credential, None, ""
             self._next_try = self._planned()
+
+    def _tell(self, credential: Credential) -> None:
+        with self._changed:
             listeners = tuple(self._listeners)
         for listener in listeners:
             try:
@@ -241,7 +200,7 @@ class Holder:
             after = None if error.retry_after is None else timedelta(seconds=error.retry_after)
             self._failure, self._sentence = Failure(count, error.final, after), str(error)
             if error.final:
-                self._draft = None
+                self._requests.were_refused()
             self._next_try = self._planned()
             self._changed.notify_all()
 

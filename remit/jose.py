@@ -42,14 +42,13 @@ class Signer:
         """Of the public key (RFC 7638)."""
         return base64url(sha256(_json(self.jwk)).digest())
 
-    def certified(self) -> dict[str, Any]:
-        """The header's members that name the certificate (RFC 7515 4.1.6, 4.1.8), and its key."""
-        chain = [one.public_bytes(Encoding.DER) for one in x509.load_pem_x509_certificates(self._chain)]
-        return {
-            "kid": self.thumbprint,
-            "x5c": [b64encode(der).decode() for der in chain],
-            "x5t#S256": base64url(sha256(chain[0]).digest()),
-        }
+    def named(self) -> dict[str, Any]:
+        """The header's members that say which key and certificate it is (RFC 7515 4.1.4, 4.1.8)."""
+        return {"kid": self.thumbprint, "x5t#S256": base64url(sha256(self._ders()[0]).digest())}
+
+    def enclosed(self) -> dict[str, Any]:
+        """The header's member that is the chain itself (RFC 7515 4.1.6): for who has no other way to it."""
+        return {"x5c": [b64encode(der).decode() for der in self._ders()]}
 
     def sign(self, header: dict[str, Any], claims: dict[str, Any]) -> str:
         """A JWT in the compact form, by ES256."""
@@ -57,6 +56,9 @@ class Signer:
         signed = ".".join(base64url(part) for part in parts)
         r, s = decode_dss_signature(self._private.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
         return f"{signed}.{base64url(r.to_bytes(_COORDINATE) + s.to_bytes(_COORDINATE))}"
+
+    def _ders(self) -> list[bytes]:
+        return [one.public_bytes(Encoding.DER) for one in x509.load_pem_x509_certificates(self._chain)]
 
 
 def _json(value: dict[str, Any]) -> bytes:

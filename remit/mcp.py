@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Any
 
 import httpx2
 
@@ -86,11 +87,11 @@ class McpAuth(TokenAuth):
         return self._issuer
 
     def _wanted(self, resource: Resource) -> str | None:
-        """What was asked for here; what the server said it wants; what it knows, of that which the agent may have."""
+        """What was asked for here; else what the server wants; else what it knows, within the task's scope."""
         asked = self._scope or self._asked_scope()
         if asked:
             return asked
-        own = self._agent.credential.scope.split()
+        own = self._agent.credential.scope.split() or resource.scopes
         return " ".join(one for one in resource.scopes if one in own) or None
 
 
@@ -111,7 +112,7 @@ def described(url: httpx2.URL, place: str | None) -> Generator[httpx2.Request, h
     for one in [place] if place else _places(url):
         answer = yield httpx2.Request("GET", require_https(one), headers={"Accept": "application/json"})
         if answer.status_code == 200:
-            return _resource(url, answer)
+            return _resource(url, document(answer, one), one)
     raise Failed(f"{url} does not say who gives tokens for it (RFC 9728).")
 
 
@@ -120,14 +121,13 @@ def _places(url: httpx2.URL) -> list[str]:
     return [str(url.copy_with(path=f"{_PROTECTED}{one}", query=None)) for one in dict.fromkeys((path, ""))]
 
 
-def _resource(url: httpx2.URL, answer: httpx2.Response) -> Resource:
+def _resource(url: httpx2.URL, body: dict[str, Any], place: str) -> Resource:
     """RFC 9728 3.3: what describes another resource is not to be used."""
-    body = document(answer)
     name, servers, scopes = (body.get(one) for one in ("resource", "authorization_servers", "scopes_supported"))
     if not isinstance(name, str) or not _covers(require_https(name), url):
-        raise Failed(f"{answer.request.url} describes another resource than {url}.")
+        raise Failed(f"{place} describes another resource than {url}.")
     if not isinstance(servers, list) or not servers or not all(isinstance(one, str) for one in servers):
-        raise Failed(f"{answer.request.url} names no authorization server.")
+        raise Failed(f"{place} names no authorization server.")
     known = tuple(str(one) for one in scopes) if isinstance(scopes, list) else ()
     return Resource(name, tuple(servers), known)
 

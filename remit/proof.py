@@ -11,6 +11,10 @@ ONE_TIME = "remit_et_"
 """With this begins a token that opens once, for one key."""
 
 
+class Unproven(Failed):
+    """There is nothing to prove who this is with; somebody has to bring it, so it is not worth waiting for at start."""
+
+
 class Proofs:
     """Where proofs come from, and which of them cannot serve again."""
 
@@ -21,12 +25,12 @@ class Proofs:
     def next(self) -> str | None:
         """A proof that may be sent; None where there is none, or no other than the one that was spent.
 
-        Raises `Failed` where it cannot be read.
+        Raises `Unproven` where it cannot be read.
         """
         try:
             proof = self._read().strip()
         except OSError as error:
-            raise Failed(f"The proof of identity cannot be read: {error}.") from error
+            raise Unproven(f"The proof of identity cannot be read: {error}.") from error
         return proof if proof and proof != self._spent else None
 
     def was_taken(self, proof: str) -> None:
@@ -43,4 +47,12 @@ class Proofs:
             case Path():
                 return self._source.read_text()
             case _:
-                return self._source()
+                return _asked(self._source)
+
+
+def _asked(source: Callable[[], str]) -> str:
+    """What somebody else's code gives; why it fails may be a secret, so only its traceback says that."""
+    try:
+        return source()
+    except Exception as error:
+        raise Unproven(f"The proof of identity cannot be had: {type(error).__name__}.") from error

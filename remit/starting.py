@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from threading import Thread
 from typing import TypedDict
 
 from remit.authority import Authority
@@ -69,31 +69,35 @@ def start(ca_url: str | None, options: Options) -> Started:
 def start_with(authority: Authority, credential: Credential, verify: Verify) -> Started:
     """Goes on with a credential that is there already. Raises `Failed`."""
     context = LiveContext.verifying(verify)
+    context.trust()
     context.present(credential.key, credential.chain)
-    holder = Holder(authority, Proofs(None), credential=credential, install=_presenting(lambda: context))
+    holder = Holder(authority, Proofs(None), credential=credential, install=_presenting(context))
     holder.start()
     return Started(holder, context, verify)
 
 
 def _start(ca_url: str | None, options: Options) -> Started:
     verify = options.get("verify", True)
-    # The system's trust takes longer to load than a certificate to be had.
-    with ThreadPoolExecutor(1) as aside:
-        context: Future[LiveContext] = aside.submit(LiveContext.verifying, verify)
-        holder = Holder(
-            _authority(ca_url, options),
-            Proofs(_proof(options)),
-            asked=_asked(options),
-            directory=Path(options["dir"]) if "dir" in options else None,
-            install=_presenting(context.result),
-        )
+    context = LiveContext.verifying(verify)
+    holder = Holder(
+        _authority(ca_url, options),
+        Proofs(_proof(options)),
+        asked=_asked(options),
+        directory=Path(options["dir"]) if "dir" in options else None,
+        install=_presenting(context),
+    )
+    trusting = Thread(target=context.trust, name="remit-trust")
+    trusting.start()
+    try:
         holder.obtain(options.get("wait", 30.0))
+    finally:
+        trusting.join()
     holder.start()
-    return Started(holder, context.result(), verify)
+    return Started(holder, context, verify)
 
 
-def _presenting(context: Callable[[], LiveContext]) -> Callable[[Credential], None]:
-    return lambda credential: context().present(credential.key, credential.chain)
+def _presenting(context: LiveContext) -> Callable[[Credential], None]:
+    return lambda credential: context.present(credential.key, credential.chain)
 
 
 def _authority(ca_url: str | None, options: Options) -> Authority:

@@ -7,7 +7,7 @@ import socket
 import ssl
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,33 +19,45 @@ Verify = bool | str | Path | bytes
 class LiveContext(ssl.SSLContext):
     """A client's context whose chain changes while it is in use.
 
-    Between OpenSSL's taking of a new certificate and of its key, a connection made by another thread would have
-    neither and present nothing; so connections are made and chains changed one after the other. Handshakes, which
-    take round trips, happen outside of that.
+    OpenSSL takes a new certificate and then its key, and guards neither: a connection that another thread makes
+    meanwhile presents nothing, or takes the process down. So connections are made and the context changed one after
+    the other. Handshakes, which take round trips, happen outside of that.
     """
 
     _guard: threading.Lock
+    _by_system: bool
 
     @classmethod
     def verifying(cls, verify: Verify) -> LiveContext:
-        """Servers are verified by name and chain in any case. Raises `ssl.SSLError`, `OSError`, `ValueError`."""
+        """Servers are verified by name and chain in any case; the system's trust is still to be loaded, by `trust`.
+
+        Raises `ssl.SSLError`, `OSError`, `ValueError`.
+        """
         if verify is False:
             raise ValueError("A server that is not verified could be anybody; give the roots that it is verified by.")
         context = cls(ssl.PROTOCOL_TLS_CLIENT)
         context._guard = threading.Lock()
-        match verify:
-            case True:
-                context.load_default_certs(ssl.Purpose.SERVER_AUTH)
-            case bytes():
-                context.load_verify_locations(cadata=verify.decode())
-            case _:
-                context.load_verify_locations(cafile=verify)
+        context._by_system = verify is True
+        if isinstance(verify, bytes):
+            context.load_verify_locations(cadata=verify.decode())
+        elif not isinstance(verify, bool):
+            context.load_verify_locations(cafile=verify)
         return context
+
+    def trust(self) -> None:
+        """Loads the system's trust where that is wanted, which takes longer than a certificate takes to be had."""
+        if self._by_system:
+            self.load_default_certs(ssl.Purpose.SERVER_AUTH)
 
     def present(self, key: bytes, chain: bytes) -> None:
         """As the function below."""
         with self._guard:
             present(self, key, chain)
+
+    def set_alpn_protocols(self, alpn_protocols: Iterable[str]) -> None:
+        """As of any context; HTTP clients do so with each connection."""
+        with self._guard:
+            super().set_alpn_protocols(alpn_protocols)
 
     def wrap_socket(
         self,

@@ -8,7 +8,7 @@ generation, those that run end in theirs, and with the last of them its connecti
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Callable, Hashable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -111,15 +111,12 @@ class AsyncTransport(httpx2.AsyncBaseTransport):
             await self._leave(generation)
             raise
         assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101 (of an asynchronous transport)
-        response.stream = _AsyncStream(response.stream, lambda: self._left(generation))
+        response.stream = _AsyncStream(response.stream, lambda: self._leave(generation))
         return response
 
     async def aclose(self) -> None:
         for transport in self._generations.all():
             await transport.aclose()
-
-    def _left(self, generation: _Generation[httpx2.AsyncHTTPTransport]) -> httpx2.AsyncHTTPTransport | None:
-        return self._generations.leave(generation)
 
     async def _leave(self, generation: _Generation[httpx2.AsyncHTTPTransport]) -> None:
         done = self._generations.leave(generation)
@@ -147,9 +144,9 @@ class _Stream(httpx2.SyncByteStream):
 
 
 class _AsyncStream(httpx2.AsyncByteStream):
-    def __init__(self, inner: httpx2.AsyncByteStream, leave: Callable[[], httpx2.AsyncHTTPTransport | None]) -> None:
+    def __init__(self, inner: httpx2.AsyncByteStream, leave: Callable[[], Awaitable[None]]) -> None:
         self._inner = inner
-        self._leave: Callable[[], httpx2.AsyncHTTPTransport | None] | None = leave
+        self._leave: Callable[[], Awaitable[None]] | None = leave
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for part in self._inner:
@@ -160,9 +157,8 @@ class _AsyncStream(httpx2.AsyncByteStream):
         try:
             await self._inner.aclose()
         finally:
-            done = leave() if leave is not None else None
-            if done is not None:
-                await _close(done)
+            if leave is not None:
+                await leave()
 
 
 async def _close(transport: httpx2.AsyncHTTPTransport) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from tests.world import World, free_port
 
 HOST = "127.0.0.1"
 PATIENCE = 10.0
+MISSING = "nginx (Debian: nginx-light) is not on this machine; ./deploy/test installs it"
 
 
 class Nginx:
@@ -38,12 +40,17 @@ class Nginx:
         return found
 
 
+def installed() -> str | None:
+    """Where nginx is on this machine."""
+    return shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
+
+
 @contextmanager
 def running(world: World, folder: Path) -> Iterator[Nginx]:
     """Skips where nginx is not on this machine."""
-    program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
+    program = installed()
     if program is None:
-        pytest.skip("nginx (Debian: nginx-light) is not on this machine; ./deploy/test installs it")
+        pytest.skip(MISSING)
     tls = certified(folder, HOST, "localhost")
     server = Nginx(folder, tls)
     file = folder / "nginx.conf"
@@ -63,8 +70,9 @@ def _configuration(server: Nginx, tls: Certified, clients: Path) -> str:
     folder = server.folder
     scratch = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     return (
-        f"pid {folder}/pid; error_log {folder}/server.log; daemon off; events {{}}\n"
-        "http { log_format who '$ssl_client_serial $connection';\n"
+        ("user root;\n" if os.geteuid() == 0 else "")  # or its workers may not read the folder
+        + f"pid {folder}/pid; error_log {folder}/server.log; daemon off; events {{}}\n"
+        + "http { log_format who '$ssl_client_serial $connection';\n"
         f" access_log {server.log} who; server {{ listen {HOST}:{server.port} ssl;\n"
         f" ssl_certificate {tls.chain}; ssl_certificate_key {tls.key};\n"
         f" ssl_client_certificate {clients}; ssl_verify_client on; ssl_verify_depth 2;\n"

@@ -13,7 +13,7 @@ from remit.credential import Credential
 from remit.failed import Failed
 from remit.jose import Signer
 from remit.oauth import proofs
-from remit.oauth.discovery import Server
+from remit.oauth.discovery import Server, was_redirected
 
 Method = Literal["tls_client_auth", "private_key_jwt"]
 """How the client is known: by the certificate of the connection (RFC 8705 2.1), or by a JWT of its key (RFC 7523)."""
@@ -72,11 +72,15 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """How an agent is a client: by which method, under which name (its own without one), by DPoP or not."""
+    """How an agent is a client: by which method, under which name (its own without one), by DPoP or not.
+
+    `with_chain`: its JWTs carry the certificate's chain, for servers that have no other way to the key.
+    """
 
     method: Method = "tls_client_auth"
     client_id: str | None = None
     by_dpop: bool = False
+    with_chain: bool = False
 
     def asking(
         self, server: Server, wish: Wish, credential: Credential, nonces: Nonces, now: datetime
@@ -99,7 +103,8 @@ class Client:
             form["resource"] = wish.resources
         if self.method == "private_key_jwt":
             form["client_assertion_type"] = _JWT_BEARER
-            form["client_assertion"] = proofs.client_assertion(signer, client_id, server.issuer, now)
+            enclosed = signer.enclosed() if self.with_chain else {}
+            form["client_assertion"] = proofs.client_assertion(signer, client_id, server.issuer, now, enclosed)
         headers = {"Accept": "application/json"}
         if self.by_dpop:
             url = httpx2.URL(server.token_endpoint)
@@ -109,7 +114,7 @@ class Client:
     def _token(self, server: Server, answer: httpx2.Response, credential: Credential, now: datetime) -> Token:
         body = _object(answer)
         value, kind = body.get("access_token"), str(body.get("token_type", "")).lower()
-        if answer.status_code != 200 or answer.history or not isinstance(value, str):
+        if answer.status_code != 200 or was_redirected(answer, server.token_endpoint) or not isinstance(value, str):
             raise Failed(f"{server.issuer} gave no token: {_reason(answer, body)}.", status=answer.status_code)
         if kind != ("dpop" if self.by_dpop else "bearer"):
             raise Failed(f"{server.issuer} gave a token of another type than was asked for.")

@@ -28,21 +28,26 @@ def discovered(issuer: str) -> Generator[httpx2.Request, httpx2.Response, Server
     for place in _places(issuer):
         answer = yield httpx2.Request("GET", place, headers={"Accept": "application/json"})
         if answer.status_code == 200:
-            return _server(issuer, document(answer))
+            return _server(issuer, document(answer, place))
     raise Failed(f"{issuer} publishes no metadata of an authorization server (RFC 8414).")
 
 
-def document(answer: httpx2.Response) -> dict[str, Any]:
-    """The JSON object that was answered, by whom it was asked of. Raises `Failed`."""
-    if answer.history:
-        raise Failed(f"{answer.request.url} was reached by a redirect; metadata is taken from its own place alone.")
+def document(answer: httpx2.Response, place: str) -> dict[str, Any]:
+    """The JSON object that was answered at this place. Raises `Failed`."""
+    if was_redirected(answer, place):
+        raise Failed(f"{place} leads elsewhere; metadata is taken from its own place alone.")
     try:
         body = answer.json()
     except ValueError as error:
-        raise Failed(f"{answer.request.url} did not answer with JSON.") from error
+        raise Failed(f"{place} did not answer with JSON.") from error
     if not isinstance(body, dict):
-        raise Failed(f"{answer.request.url} did not answer with a JSON object.")
+        raise Failed(f"{place} did not answer with a JSON object.")
     return body
+
+
+def was_redirected(answer: httpx2.Response, place: str) -> bool:
+    """Whether a client that follows redirects was led away from what it was asked for."""
+    return answer.request.url != httpx2.URL(place)
 
 
 def require_https(url: str) -> httpx2.URL:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from hashlib import sha256
 from secrets import token_urlsafe
@@ -11,11 +12,14 @@ import httpx2
 
 from remit.jose import Signer, base64url
 
+_NOTHING: Mapping[str, Any] = {}
 _ASSERTION_LIFE = timedelta(seconds=60)
 
 
-def client_assertion(signer: Signer, client_id: str, audience: str, now: datetime) -> str:
-    """RFC 7523 3: for this authorization server alone, once, for a minute."""
+def client_assertion(
+    signer: Signer, client_id: str, audience: str, now: datetime, header: Mapping[str, Any] = _NOTHING
+) -> str:
+    """RFC 7523 3: for this authorization server alone, once, for a minute. `header` has more members of it."""
     claims = {
         "iss": client_id,
         "sub": client_id,
@@ -24,7 +28,7 @@ def client_assertion(signer: Signer, client_id: str, audience: str, now: datetim
         "iat": int(now.timestamp()),
         "exp": int((now + _ASSERTION_LIFE).timestamp()),
     }
-    return signer.sign({"typ": "JWT", **signer.certified()}, claims)
+    return signer.sign({"typ": "JWT", **signer.named(), **header}, claims)
 
 
 def dpop(
@@ -34,7 +38,7 @@ def dpop(
     claims: dict[str, Any] = {
         "jti": token_urlsafe(16),
         "htm": method,
-        "htu": str(url.copy_with(query=None, fragment=None)),
+        "htu": str(url.copy_with(path=url.path, query=None, fragment=None)),  # a path of its own, if only a slash
         "iat": int(now.timestamp()),
     }
     if token is not None:

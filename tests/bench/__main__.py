@@ -13,6 +13,7 @@ from rich.console import Console
 from tests.bench import measure, plot, table
 from tests.bench import profile as profiling
 from tests.bench import soak as soaking
+from tests.bench.agents.command import NoNginx, agents
 from tests.bench.databases import Databases, NoPostgres
 from tests.bench.figures import figures
 from tests.bench.generator import Generator, NoGo
@@ -82,6 +83,7 @@ def profile(
             ours.stop()
 
 
+bench.add_command(agents)
 bench.add_command(revocation)
 bench.add_command(hook)
 
@@ -93,7 +95,7 @@ def main() -> None:
         del os.environ[name]
     try:
         bench.main(standalone_mode=True)
-    except (NoGo, NoPostgres, plot.NoMatplotlib, profiling.NoPySpy) as error:
+    except (NoGo, NoNginx, NoPostgres, plot.NoMatplotlib, profiling.NoPySpy) as error:
         click.echo(f"bench: {error}", err=True)
         sys.exit(1)
 

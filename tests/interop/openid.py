@@ -7,9 +7,10 @@ import os
 import shutil
 import ssl
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -49,8 +50,19 @@ def _is_new(node: str) -> bool:
 
 
 @contextmanager
-def running(tls: Certified, alg: str = "ES256") -> Iterator[OpenId]:
-    """Skips where Node.js or the provider is not on this machine."""
+def running(
+    tls: Certified,
+    alg: str = "ES256",
+    *,
+    clients: Sequence[dict[str, Any]] = (),
+    trust: Path | None = None,
+    nonces: bool = False,
+) -> Iterator[OpenId]:
+    """Skips where Node.js or the provider is not on this machine.
+
+    `clients` are more of them; with `trust`, a root, they may show certificates of it (RFC 8705) and use DPoP
+    (RFC 9449), with `nonces` with one of the provider's in each proof.
+    """
     node, module = shutil.which("node"), cache() / "node_modules" / "oidc-provider" / "lib" / "index.js"
     if node is None or not _is_new(node) or not module.exists():
         pytest.skip("Node.js 20 or its oidc-provider is not on this machine; ./deploy/test installs them")
@@ -64,7 +76,10 @@ def running(tls: Certified, alg: str = "ES256") -> Iterator[OpenId]:
         "issuer": issuer,
         "alg": alg,
         "keys": [key.as_dict(private=True) for key in keys],
-        "clients": [{"client_id": name, "client_secret": _SECRET} for name in ("planner", "racer", "worker")],
+        "clients": [{"client_id": name, "client_secret": _SECRET} for name in ("planner", "racer", "worker")]
+        + list(clients),
+        "trust": str(trust) if trust else None,
+        "nonces": nonces,
         "key": str(tls.key),
         "chain": str(tls.chain),
     }
