@@ -158,6 +158,16 @@ def moment(_context: click.Context, parameter: click.Parameter, value: str | Non
     raise click.BadParameter("give a time such as 2026-12-31T18:00:00Z, or a duration such as 8h", param=parameter)
 
 
+def listener(_context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, int] | None:
+    """HOST:PORT, as both; an IPv6 address stands in brackets."""
+    if value is None:
+        return None
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise click.BadParameter("an address is HOST:PORT, such as 127.0.0.1:9464", param=parameter)
+    return host.strip("[]"), int(port)
+
+
 def _duration(text: str) -> timedelta | None:
     match = _DURATION.fullmatch(text)
     return timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None

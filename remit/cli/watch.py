@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from remit.cli.common import clock, default_credential, length, seconds, show_table
+from remit.cli.common import clock, default_credential, length, listener, seconds, show_table
 
 if TYPE_CHECKING:
     from http.server import ThreadingHTTPServer
@@ -26,16 +26,6 @@ if TYPE_CHECKING:
 
 COLUMNS = ("state", "kind", "says", "left", "used", "url")
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
-
-
-def _address(_context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, int] | None:
-    """HOST:PORT."""
-    if value is None:
-        return None
-    host, _, port = value.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise click.BadParameter("an address is HOST:PORT, such as 127.0.0.1:9464", param=parameter)
-    return host.strip("[]"), int(port)
 
 
 @click.command("watch-status")
@@ -85,7 +75,7 @@ def _address(_context: click.Context, parameter: click.Parameter, value: str | N
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write Prometheus' text format to this file; the next run remembers by it which numbers were seen.",
 )
-@click.option("--listen", metavar="HOST:PORT", callback=_address, help="With --every: serve /metrics and /healthz.")
+@click.option("--listen", metavar="HOST:PORT", callback=listener, help="With --every: serve /metrics and /healthz.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON; with --every a line a look.")
 def watch_status(
     once: bool,
