@@ -56,21 +56,6 @@ class LiveContext(ssl.SSLContext):
         if self._by_system:
             self.load_default_certs(ssl.Purpose.SERVER_AUTH)
 
-    def go_on_in_child(self) -> None:
-        """After a fork: whoever held the guard is not here."""
-        self._guard = threading.Lock()
-
-    def trust(self) -> None:
-        """Loads the system's trust where that is wanted, which takes longer than a certificate takes to be had."""
-        if not self._by_system:
-            return
-        places = ssl.get_default_verify_paths()
-        if places.cafile or places.capath:
-            # As load_default_certs, which would keep the interpreter's lock meanwhile.
-            self.load_verify_locations(places.cafile, places.capath)
-        else:
-            self.load_default_certs(ssl.Purpose.SERVER_AUTH)
-
     def present(self, key: bytes, chain: bytes) -> None:
         """As the function below."""
         with self._guard:
