@@ -18,6 +18,7 @@ from remit import files, upkeep
 from remit.authority import Authority
 from remit.credential import Credential
 from remit.failed import Failed
+from remit.forking import after_fork
 from remit.proof import Proofs, Unproven
 from remit.requests import Requests
 from remit.upkeep import Failure, State
@@ -73,6 +74,7 @@ class Holder:
         self._thread: threading.Thread | None = None
         if directory is not None:
             files.check(directory)
+        after_fork(self)
 
     def obtain(self, wait: float = 30.0) -> Credential:
         """The first credential, adopted or asked for; `wait` is for how many seconds it is tried again.
@@ -116,6 +118,12 @@ class Holder:
         """Has `listener` called with every new credential, by the thread that got it."""
         with self._changed:
             self._listeners.append(listener)
+
+    def go_on_in_child(self) -> None:
+        """After a fork: each process renews for itself."""
+        self._trying, self._changed = threading.Lock(), threading.Condition()
+        if self._thread is not None and not self._closed:
+            self.start()
 
     @property
     def credential(self) -> Credential:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from remit.forking import after_fork
+
 Verify = bool | str | Path | bytes
 """How servers are verified: True by the system's trust, a file of PEM or PEM itself by the roots in that alone."""
 
@@ -37,12 +39,17 @@ class LiveContext(ssl.SSLContext):
             raise ValueError("A server that is not verified could be anybody; give the roots that it is verified by.")
         context = cls(ssl.PROTOCOL_TLS_CLIENT)
         context._guard = threading.Lock()
+        after_fork(context)
         context._by_system = verify is True
         if isinstance(verify, bytes):
             context.load_verify_locations(cadata=verify.decode())
         elif not isinstance(verify, bool):
             context.load_verify_locations(cafile=verify)
         return context
+
+    def go_on_in_child(self) -> None:
+        """After a fork: whoever held the guard is not here."""
+        self._guard = threading.Lock()
 
     def trust(self) -> None:
         """Loads the system's trust where that is wanted, which takes longer than a certificate takes to be had."""

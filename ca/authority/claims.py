@@ -179,11 +179,10 @@ class ByAttestation:
 
 
 @dataclass(frozen=True, slots=True)
-class ByCertificate:
-    """A live certificate of this authority: one without a task may take up any of its agent's, another keeps it."""
+class _Shown:
+    """A live certificate of this authority, by which its agent asks."""
 
     shown: Thumbprint
-    act = wanted = "enrol"
 
     @property
     def marks(self) -> tuple[bytes, ...]:
@@ -193,7 +192,17 @@ class ByCertificate:
         return _holder(known, self.shown)
 
     def actor(self, known: Known) -> AgentName | None:
-        return self.subject(known)
+        return _holder(known, self.shown)
+
+    def task(self, known: Known, _asked: Asked) -> TaskId | None:
+        return _task_of(known, self.shown)
+
+
+@dataclass(frozen=True, slots=True)
+class ByCertificate(_Shown):
+    """One without a task may take up any of its agent's, another keeps it."""
+
+    act = wanted = "enrol"
 
     def task(self, known: Known, asked: Asked) -> TaskId | None:
         return _task_of(known, self.shown) or asked.task
@@ -204,24 +213,10 @@ class ByCertificate:
 
 
 @dataclass(frozen=True, slots=True)
-class Renewal:
-    """A live certificate that is to be followed by one of the same identity and task."""
+class Renewal(_Shown):
+    """One that is to be followed by another of the same identity and task."""
 
-    shown: Thumbprint
     act = wanted = "renew"
-
-    @property
-    def marks(self) -> tuple[bytes, ...]:
-        return ()
-
-    def subject(self, known: Known) -> AgentName | None:
-        return _holder(known, self.shown)
-
-    def actor(self, known: Known) -> AgentName | None:
-        return self.subject(known)
-
-    def task(self, known: Known, _asked: Asked) -> TaskId | None:
-        return _task_of(known, self.shown)
 
     def prove(self, known: Known, _request: CertificateRequest, _asked: Asked, now: datetime) -> Proven:
         intent = _live(known, self.shown, now).intent
@@ -229,10 +224,9 @@ class Renewal:
 
 
 @dataclass(frozen=True, slots=True)
-class Delegation:
-    """A live certificate whose agent has a child certified, under a name that it gives or one of these octets."""
+class Delegation(_Shown):
+    """One whose agent has a child certified, under a name that it gives or one of these octets."""
 
-    shown: Thumbprint
     child: AgentId | None
     random: bytes
     act = "delegate"
@@ -250,15 +244,6 @@ class Delegation:
         name = parent and self._name(parent[1])
         return (parent[0], name) if parent and name else None
 
-    def _name(self, parent: AgentId) -> AgentId | None:
-        return self.child or delegation.name(parent, self.random)
-
-    def actor(self, known: Known) -> AgentName | None:
-        return _holder(known, self.shown)
-
-    def task(self, known: Known, _asked: Asked) -> TaskId | None:
-        return _task_of(known, self.shown)
-
     def prove(self, known: Known, _request: CertificateRequest, asked: Asked, now: datetime) -> Proven:
         record, standing = _live(known, self.shown, now), _standing(known, self.shown, now)
         bound = delegation.bound(_parent(known, record, standing.agent), asked)
@@ -274,6 +259,9 @@ class Delegation:
             parent=record.intent.serial,
             child=None if there else child,
         )
+
+    def _name(self, parent: AgentId) -> AgentId | None:
+        return self.child or delegation.name(parent, self.random)
 
 
 def _own_task(known: Known, agent: Agent, asked: Asked) -> Task | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -17,7 +20,7 @@ from remit.holder import Holder, clock
 from remit.proof import Proofs, Unproven
 from remit.upkeep import FLOOR, SELDOM, State
 from tests.relay import Relay, relayed
-from tests.world import World
+from tests.world import CHECKOUT, World
 
 
 @pytest.fixture
@@ -112,6 +115,28 @@ def test_whatever_goes_wrong_the_renewals_go_on(brief: World, caplog: pytest.Log
     until(lambda: one.credential is not first)
     one.close()
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_worker_that_was_forked_renews_for_itself(brief: World, tmp_path: Path) -> None:
+    """Of its own process: here are threads of others."""
+    program = f"""
+import os, sys, time, warnings
+from pathlib import Path
+warnings.simplefilter("ignore")
+from remit import Agent
+me = Agent.enroll({brief.api_url!r}, root={str(brief.root_pem)!r}, token={brief.token(brief.new_agent())!r})
+first = me.credential.serial
+worker = os.fork()
+end = time.monotonic() + 9
+while me.credential.serial == first and time.monotonic() < end:
+    time.sleep(0.05)
+if worker:
+    os.waitpid(worker, 0)
+Path({str(tmp_path)!r}, "worker" if worker == 0 else "parent").write_text(me.credential.serial)
+assert me.credential.serial != first
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": str(CHECKOUT)})
+    assert (tmp_path / "worker").read_text() != (tmp_path / "parent").read_text()
 
 
 def test_a_listener_may_renew(world: World) -> None:

@@ -13,6 +13,8 @@ import pytest
 
 from remit import Agent, AsyncAgent, Failed
 from remit.jose import Signer
+from remit.oauth.auth import TokenAuth
+from remit.tls import LiveContext
 from tests.ca.proofs.issuer import Certified, certified
 from tests.interop import openid
 from tests.interop.openid import OpenId
@@ -95,6 +97,22 @@ def test_a_token_that_is_bound_to_the_certificate_follows_it(site: Site) -> None
     bound = [one["cnf"]["x5t#S256"] for one in site.resource.seen]
     assert len(set(bound)) == 3
     assert site.resource.refused == []
+
+
+def test_scenario_19_an_old_token_is_good_beside_the_old_certificate(site: Site, tls: Certified) -> None:
+    """What was begun with both goes on with both; nothing of it is revoked by a renewal."""
+    auth = site.oauth(client_id="bound")
+    with site.me.client(auth=auth) as http:
+        assert http.get(site.resource.url).status_code == 200
+    assert isinstance(auth, TokenAuth)
+    assert auth._token is not None
+    old, headers = site.me.credential, {"Authorization": f"Bearer {auth._token.value}"}
+    site.me.renew()
+    before, after = LiveContext.verifying(tls.root), site.me.context
+    before.present(old.key, old.chain)
+    for context, status in ((before, 200), (after, 401)):
+        with httpx2.Client(verify=context, trust_env=False) as http:
+            assert http.get(site.resource.url, headers=headers).status_code == status
 
 
 def test_a_token_that_is_not_taken_any_more_is_replaced_once(site: Site) -> None:
