@@ -14,7 +14,7 @@ import sys
 import uvicorn
 from mcp.server.mcpserver import MCPServer
 
-server = MCPServer("adder")
+server = MCPServer("adder", log_level="WARNING")
 
 
 @server.tool()
