@@ -7,6 +7,7 @@ generation, those that run end in theirs, and with the last of them its connecti
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
 from dataclasses import dataclass
@@ -107,8 +108,11 @@ class AsyncTransport(httpx2.AsyncBaseTransport):
             if idle is not None:
                 await _close(idle)
             response = await generation.transport.handle_async_request(request)
-        except BaseException:
+        except BaseException as error:
             await self._leave(generation)
+            if isinstance(error, ssl.SSLError):
+                # A refusal in TLS 1.3 comes with the first read; only the synchronous twin of httpx2 has a name for it.
+                raise httpx2.ReadError(str(error), request=request) from error
             raise
         assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101 (of an asynchronous transport)
         response.stream = _AsyncStream(response.stream, lambda: self._leave(generation))

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import httpx2
 import pytest
 
 from remit import Agent, AsyncAgent
+from tests.ca.proofs.issuer import Certified, certified
 from tests.nginx import Nginx
 from tests.world import World
 
@@ -97,3 +103,44 @@ def test_a_request_that_cannot_connect_leaves_nothing_behind(world: World, nginx
                 http.get("https://127.0.0.1:1/")
             me.renew()
         assert http.get(nginx.url).status_code == 200
+
+
+@contextmanager
+def refusing(tls: Certified) -> Iterator[str]:
+    """A server that trusts no client's certificate, over TLS 1.3: its refusal comes with the client's first read."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(tls.chain, tls.key)
+    context.load_verify_locations(tls.root)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    with suppress(ssl.SSLError), connection, context.wrap_socket(connection, server_side=True):
+                        pass
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"https://127.0.0.1:{listening.getsockname()[1]}/"
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_refusal_of_the_certificate_has_one_name_for_both_twins(world: World, tmp_path: Path) -> None:
+    tls, tokens = certified(tmp_path, "127.0.0.1"), [world.token(world.new_agent()) for _ in range(2)]
+
+    async def asynchronously(url: str) -> None:
+        enrolment = AsyncAgent.enroll(world.api_url, root=world.root_pem, token=tokens[1], verify=tls.root)
+        async with enrolment as me, me.client() as http:
+            with pytest.raises(httpx2.ReadError):
+                await http.get(url)
+
+    with refusing(tls) as url:
+        with (
+            Agent.enroll(world.api_url, root=world.root_pem, token=tokens[0], verify=tls.root) as me,
+            me.client() as http,
+            pytest.raises(httpx2.ReadError),
+        ):
+            http.get(url)
+        asyncio.run(asynchronously(url))
