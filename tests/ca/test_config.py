@@ -9,7 +9,8 @@ import pytest
 from pydantic import BaseModel
 
 import ca
-from ca.config import DOCUMENTATION_ARC, Misconfigured, Settings, _known_variables, split_listener
+from ca.config import DOCUMENTATION_ARC, Misconfigured, Settings, _known_variables
+from ca.sections import split_listener
 from softhsm.locate import ModuleMissing
 
 
