@@ -17,7 +17,7 @@ import pytest
 from tests.ca.proofs.issuer import Certified, certified
 from tests.world import CHECKOUT, free_port
 
-HOST = "127.0.0.1"
+HOST, NAME = "127.0.0.1", "localhost"
 PATIENCE = 20.0
 INTEGRATIONS = CHECKOUT / "deploy" / "integrations"
 SYSTEM = "/usr/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin"
@@ -113,7 +113,8 @@ def caddy(site: Site) -> Command:
     program = tool("caddy", cache() / "bin" / "caddy")
     address = "https://mcp.example.com:443"
     # Its redirects from plain HTTP need port 80.
-    places = {address: f"https://{HOST}:{site.port}", "admin off": "admin off\n\tauto_https disable_redirects"}
+    here = f"admin off\n\tauto_https disable_redirects\n\tdefault_bind {HOST}"
+    places = {address: f"https://{NAME}:{site.port}", "admin off": here}
     return [program, "run", "--adapter", "caddyfile", "--config", site.file("caddy/Caddyfile", places)]
 
 
@@ -132,7 +133,7 @@ KINDS = {
 
 def site(folder: Path, agents: Path, gate: int, backend: int) -> Site:
     """A place for a proxy on a port of its own."""
-    return Site(folder, certified(folder, HOST, "localhost"), agents, gate, backend, free_port())
+    return Site(folder, certified(folder, NAME), agents, gate, backend, free_port())
 
 
 @contextmanager
