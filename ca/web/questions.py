@@ -28,6 +28,7 @@ FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
 
 _X5T = "x5t#S256"
+_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 _OBJECTS = ("authorization_details", "subject")
 _LISTS = ("resource",)
 
@@ -143,10 +144,11 @@ def _object(text: str) -> Any:
 
 
 def _der(text: str) -> bytes:
-    """What the SHA-256 is over. That it is a certificate of ours shows when it is found."""
+    """What the SHA-256 is over; of a chain the leaf, which comes first. That it is ours shows when it is found."""
     try:
-        if text.lstrip().startswith("-----BEGIN"):
-            return ssl.PEM_cert_to_DER_cert(text.strip())
+        if text.lstrip().startswith(_BEGIN):
+            first = text.strip().partition(_END)
+            return ssl.PEM_cert_to_DER_cert(first[0] + first[1])
         inner = text[1:-1] if len(text) > 1 and text[0] == text[-1] == ":" else text
         return b64decode(inner, validate=True)
     except ValueError as error:

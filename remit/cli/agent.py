@@ -48,8 +48,8 @@ def add(name: str, credential: Any, url: str | None, as_json: bool, **body: Any)
 @operator_options
 def list_agents(tenant: str | None, limit: int, credential: Any, url: str | None, as_json: bool) -> None:
     """Lists agents in order of name."""
-    items = connect(credential, url).pages("/v1/agents", {"tenant": tenant}, limit)
-    show_table(items, as_json, ("id", "tenant", "status", "scope", "max_lifetime", "max_depth", "created_at"))
+    items = connect(credential, url).pages("/v1/agents", {"tenant": tenant}, limit + 1)
+    show_table(items, as_json, ("id", "tenant", "status", "scope", "max_lifetime", "max_depth", "created_at"), limit)
 
 
 @agent.command("show")

@@ -26,8 +26,8 @@ def cert() -> None:
 @operator_options
 def list_certificates(limit: int, credential: Any, url: str | None, as_json: bool, **wanted: Any) -> None:
     """Lists certificates, newest first."""
-    items = connect(credential, url).pages("/v1/certificates", wanted, limit)
-    show_table(items, as_json, ("serial", "state", "kind", "holder", "task", "not_after", "reason"))
+    items = connect(credential, url).pages("/v1/certificates", wanted, limit + 1)
+    show_table(items, as_json, ("serial", "state", "kind", "holder", "task", "not_after", "reason"), limit)
 
 
 @cert.command("show")

@@ -83,8 +83,11 @@ def show(answer: Any, as_json: bool, fields: Sequence[str] | None = None) -> Non
         click.echo(f"{name.replace('_', ' '):<{width}}  {words(answer[name])}")
 
 
-def show_table(items: list[Any], as_json: bool, columns: Sequence[str]) -> None:
-    """Many things: JSON, or a table; an empty one says so on stderr."""
+def show_table(items: list[Any], as_json: bool, columns: Sequence[str], limit: int | None = None) -> None:
+    """Many things, `limit` of them: JSON, or a table; that it is empty, or that there are more, is said on stderr."""
+    if limit is not None and len(items) > limit:
+        click.echo(f"There are more than these {limit}; --limit shows more.", err=True)
+        items = items[:limit]
     if as_json:
         click.echo(json.dumps(items, indent=2))
         return

@@ -69,8 +69,8 @@ def list_tasks(
 ) -> None:
     """Lists tasks in order of name."""
     wanted = {"agent": agent, "status": status, "tenant": tenant}
-    items = connect(credential, url).pages("/v1/tasks", wanted, limit)
-    show_table(items, as_json, ("id", "tenant", "agent", "status", "scope", "deadline"))
+    items = connect(credential, url).pages("/v1/tasks", wanted, limit + 1)
+    show_table(items, as_json, ("id", "tenant", "agent", "status", "scope", "deadline"), limit)
 
 
 @task.command("show")

@@ -58,6 +58,7 @@ def test_trying_rules_on_a_database_that_does_not_answer_does_not_say_it(nowhere
         assert PASSWORD not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_services_that_run_and_lose_their_database_do_not_say_it(postgres: Cluster, tmp_path: Path) -> None:
     url = postgres.new_database().replace("@", f":{PASSWORD}@")
     world = World(tmp_path, REMIT_DATABASE_URL=url).init().start()

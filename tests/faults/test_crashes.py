@@ -205,6 +205,7 @@ def _all_can_be_revoked(theatre: Theatre, database: Database, records: list[Cert
     reader.close()
 
 
+@pytest.mark.slow
 def test_a_life_for_each_point(theatre: Theatre) -> None:
     met = rounds(theatre, 3 * (len(POINTS) - 1), seed=1)
     assert set(met) == set(POINTS) - {"never"}, "each point was met at least once"

@@ -21,6 +21,8 @@ from sqlalchemy import create_engine, text
 from tests.postgres import Cluster, binaries
 from tests.world import World, key_and_csr
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 30.0
 CLIENTS, TOKENS = 4, 240
 

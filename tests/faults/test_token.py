@@ -40,6 +40,7 @@ def post(world: World) -> tuple[httpx2.Response, float]:
     return world.post_csr(token, csr), time.monotonic() - began
 
 
+@pytest.mark.slow
 def test_without_the_token_issuance_waits_outside_and_published_status_goes_on(own: World, shim: Shim) -> None:
     assert post(own)[0].status_code == 201
     shim.pull()
@@ -58,6 +59,7 @@ def test_without_the_token_issuance_waits_outside_and_published_status_goes_on(o
     assert shim.counts().unlocked == 0
 
 
+@pytest.mark.slow
 def test_a_token_that_hangs_does_not_hang_the_service(own: World, shim: Shim) -> None:
     assert post(own)[0].status_code == 201
     shim.hang()

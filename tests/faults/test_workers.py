@@ -15,6 +15,8 @@ import pytest
 
 from tests.world import World, key_and_csr
 
+pytestmark = pytest.mark.slow
+
 WORKERS = 2
 TOKENS = 20
 RACERS = 4

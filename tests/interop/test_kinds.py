@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from ca.hsm import KeyKind
 from tests.world import World
 
+pytestmark = pytest.mark.slow
+
 HOMEBREW = ("/opt/homebrew/opt/openssl@3/bin/openssl", "/usr/local/opt/openssl@3/bin/openssl")
 ALGORITHMS = {
     KeyKind.P384: "ecdsa-with-SHA384",

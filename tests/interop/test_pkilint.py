@@ -81,6 +81,7 @@ def test_pkilint_would_speak_up(judged: Judged) -> None:
     assert pkilint.unwaived(Sample("root-crl", Form.ROOT_CRL, "", (der.replace(crl_number, unknown),)))
 
 
+@pytest.mark.slow
 def test_the_command_judges_every_kind_and_says_so(world: Any, judged: Judged) -> None:
     done = world.cli("doctor", "--lint", "--json")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -18,6 +18,8 @@ from cryptography.x509 import ocsp
 from tests.postgres import Cluster
 from tests.world import World, key_and_csr
 
+pytestmark = pytest.mark.slow
+
 OCSP_SECONDS, CRL_SECONDS = 1.0, 5.0
 SERVICES = 2
 

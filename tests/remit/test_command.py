@@ -150,7 +150,17 @@ def test_the_ceiling_can_be_changed(world: World) -> None:
     agent = world.new_agent(scope="a")
     assert world.json("agent", "update", agent, "--scope", "a b", "--max-depth", "2")["scope"] == "a b"
     assert world.json("agent", "show", agent)["max_depth"] == 2
-    assert agent in world.cli("agent", "list").stdout
+    assert agent in world.cli("agent", "list", "--limit", "9999").stdout
+
+
+def test_a_list_says_when_there_is_more(world: World) -> None:
+    for _ in range(2):
+        world.new_agent()
+    one = world.cli("agent", "list", "--limit", "1")
+    assert one.stderr == "There are more than these 1; --limit shows more.\n"
+    assert len(one.stdout.splitlines()) == 2, "a heading and one"
+    assert len(world.json("agent", "list", "--limit", "1")) == 1
+    assert world.cli("agent", "list", "--limit", "9999").stderr == ""
 
 
 def test_the_lists_are_shown_and_published_anew(world: World) -> None:

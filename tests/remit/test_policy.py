@@ -114,6 +114,7 @@ def test_rules_are_tried_on_what_the_running_ca_was_asked(world: World, rules: P
     assert "requests since " in done.stdout or "request since " in done.stdout
 
 
+@pytest.mark.slow
 def test_the_running_ca_keeps_to_its_rules(strict: World, tmp_path: Path) -> None:
     short, long = enrolled(strict, "payments:write")[1], enrolled(strict, "read")[1]
     assert lifetime(short) < timedelta(minutes=7) < lifetime(long)

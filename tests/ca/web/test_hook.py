@@ -117,6 +117,7 @@ def test_it_is_named_in_many_ways(server: Party, agent: Holder) -> None:
         {"certificate": plain},
         {"certificate": f":{plain}:"},
         {"certificate": agent.answer["certificate"]},
+        {"certificate": agent.answer["chain"]},
         {"x5t#S256": x5t(agent)},
         {"issuer": issuer, "serial": agent.answer["serial"]},
         {"issuer": issuer, "serial": agent.answer["serial"].upper(), "client_id": agent.answer["client_id"]},

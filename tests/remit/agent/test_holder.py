@@ -147,6 +147,7 @@ def test_a_listener_may_renew(world: World) -> None:
     assert len(set(seen)) == 2
 
 
+@pytest.mark.slow
 def test_while_the_authority_is_away_the_old_one_serves_to_its_end_and_then_a_proof_that_repeats_brings_another(
     brief: World, relay: Relay, tmp_path: Path
 ) -> None:
