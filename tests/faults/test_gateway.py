@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from ca.identifiers import Thumbprint
 from tests.holder import enrolled
 from tests.world import World
 
@@ -38,7 +39,7 @@ def ask(path: Path, header: str) -> httpx2.Response:
 
 def test_a_path_is_served_again_after_a_crash_and_by_one_alone(gated: World, path: Path) -> None:
     agent = enrolled(gated)
-    header = f"Hash={gated_hash(agent.answer['x5t#S256'])}"
+    header = f"Hash={Thumbprint.parse(agent.answer['x5t#S256']).hex}"
     assert ask(path, header).status_code == 200
     assert path.stat().st_mode & 0o777 == 0o660
     with gated.client() as stranger:
@@ -59,35 +60,16 @@ def test_a_path_is_served_again_after_a_crash_and_by_one_alone(gated: World, pat
     assert ask(path, header).status_code == 200, "and goes on serving it"
 
 
-def test_what_is_no_socket_is_left_alone(tmp_path: Path) -> None:
+def test_what_is_not_ours_stops_the_start_and_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("mine")
-    settings = {
-        "REMIT_GATEWAY__LISTEN": f"unix:{path}",
-        "REMIT_GATEWAY__CERTIFICATE_HEADER": "Client-Cert",
-        "REMIT_GATEWAY__CERTIFICATE_FORM": "rfc9440",
-    }
-    done = World(tmp_path, **settings).init().run_server()
-    assert done.returncode == 1
-    assert f"unix:{path}" in done.stderr
-    assert path.read_text() == "mine"
-
-
-def gated_hash(x5t: str) -> str:
-    from ca.identifiers import Thumbprint
-
-    return Thumbprint.parse(x5t).hex
-
-
-def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
+    settings = {"REMIT_GATEWAY__CERTIFICATE_HEADER": "Client-Cert", "REMIT_GATEWAY__CERTIFICATE_FORM": "rfc9440"}
+    world = World(tmp_path, **settings).init()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        settings = {
-            "REMIT_GATEWAY__LISTEN": f"127.0.0.1:{taken.getsockname()[1]}",
-            "REMIT_GATEWAY__CERTIFICATE_HEADER": "Client-Cert",
-            "REMIT_GATEWAY__CERTIFICATE_FORM": "rfc9440",
-        }
-        done = World(tmp_path, **settings).init().run_server()
-    assert done.returncode == 1
-    assert "cannot listen on 127.0.0.1" in done.stderr
+        for at in (f"unix:{path}", f"127.0.0.1:{taken.getsockname()[1]}"):
+            world.environment["REMIT_GATEWAY__LISTEN"] = at
+            done = world.run_server()
+            assert (done.returncode, f"It cannot listen on {at}" in done.stderr) == (1, True), done.stderr
+    assert path.read_text() == "mine"
