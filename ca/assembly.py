@@ -19,13 +19,18 @@ from ca.authority.authority import Authority, Names, alone
 from ca.authority.publisher import Publisher
 from ca.authority.replica import Replica
 from ca.config import Misconfigured, OidcProof, Settings, X5cProof
+from ca.hook.gate import Gate
+from ca.hook.headers import Form
+from ca.hook.lookups import Lookups
 from ca.hsm import Signer
 from ca.hsm.owner import Owner
 from ca.identifiers import TrustDomain
 from ca.pki.certificate import Issuer
 from ca.pki.known_keys import NO_LIST, KnownKeys
+from ca.policy.calls import Place
 from ca.policy.ceiling import Lifetimes
 from ca.policy.rules import NO_RULES, Rules
+from ca.policy.scope import resources
 from ca.proofs import oidc, x5c
 from ca.proofs.addresses import Inside, Location
 from ca.proofs.claims import Rule, Value
@@ -34,7 +39,9 @@ from ca.proofs.jwks import Keys, Metadata, Source
 from ca.proofs.oidc import Oidc
 from ca.proofs.providers import Builtin, Providers
 from ca.proofs.x5c import X5c
+from ca.refusals import Refused
 from ca.store.transaction import Connection, Database
+from ca.web.gateway import Gateway, Shown
 from softhsm import configuration
 
 _Value = TypeVar("_Value")
@@ -157,6 +164,25 @@ def _read(setting: str, value: _Value, read: Callable[[_Value], _Read]) -> _Read
         return read(value)
     except (OSError, ValueError, UnsupportedAlgorithm) as error:
         raise Misconfigured(f"The setting {setting} is wrong: {value} ({error}).") from error
+
+
+def gateway(settings: Settings, made: Authority, lookups: Lookups) -> Gateway:
+    """What proxies ask. Raises `Misconfigured`."""
+    section = settings.gateway
+    resource = _read("gateway.resource", section.resource, _guarded)
+    shown = Shown(section.certificate_header.encode(), Form(section.certificate_form or ""))
+    return Gateway(Gate(made, lookups, Place(resource, section.details_type)), shown, resource)
+
+
+def _guarded(uri: str | None) -> str | None:
+    if uri is None:
+        return None
+    if not uri.startswith(("https://", "http://")) or '"' in uri:
+        raise ValueError("must be an https or http URL")
+    try:
+        return resources([uri])[0]
+    except Refused as refusal:
+        raise ValueError(refusal.detail) from refusal
 
 
 def replica(database: Database) -> Replica:

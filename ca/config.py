@@ -16,7 +16,7 @@ from tomllib import TOMLDecodeError
 from typing import Annotated, Any, Literal, get_args
 
 from cryptography.x509 import ObjectIdentifier
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -26,13 +26,13 @@ from pydantic_settings import (
 
 from ca.hsm import KeyKind
 from ca.pki.certificate import MAX_SHARDS
+from ca.sections import UNIX, Gateway, Section, host_and_port
 from softhsm.locate import ModuleMissing, find_module
 
 _CHECKOUT = Path(__file__).parent.parent
 _DURATION = re.compile(r"(\d+)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _ARC = re.compile(r"[0-2](\.(0|[1-9]\d{0,8}))+")
-_LISTEN = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):(\d{1,5})")
 
 # Read by the command, not by the servers.
 _FOREIGN = {"REMIT_CREDENTIAL", "REMIT_CA", "REMIT_ENROLLMENT_TOKEN", "REMIT_ROOT_FINGERPRINT"}
@@ -57,11 +57,7 @@ Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0
 """A time such as `90s`, `15m`, `8h` or `2d`."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Pkcs11(_Section):
+class Pkcs11(Section):
     """The HSM: any PKCS#11 module; SoftHSM where none is named.
 
     `sessions` above 1 sign side by side, for an HSM on the network. `key_kind` is what the ceremony
@@ -75,7 +71,7 @@ class Pkcs11(_Section):
     key_kind: KeyKind = KeyKind.P256
 
 
-class Certificates(_Section):
+class Certificates(Section):
     """Agents' certificates: their lifetimes, whether RSA keys are taken, and the list of keys that never are.
 
     Those that live for `no_revocation_under` or less have no pointers to their status (RFC 9608).
@@ -100,13 +96,13 @@ class Certificates(_Section):
         return self
 
 
-class Revocation(_Section):
+class Revocation(Section):
     """`alone_up_to`: how many certificates one operator may revoke by one call. For more a second one must confirm."""
 
     alone_up_to: int | None = Field(default=None, ge=0)
 
 
-class Status(_Section):
+class Status(Section):
     """What the status service says, and for how long.
 
     `crl_shards` is how many CRLs new certificates are spread over; with 0 they name the full one, as NSS needs.
@@ -125,7 +121,7 @@ _Algorithm = Literal[
 _Value = str | int | bool
 
 
-class OidcProof(_Section):
+class OidcProof(Section):
     """JWTs of one issuer, which `issuer` names exactly; its keys are found by its metadata, or stand at `jwks_uri`.
 
     A JWT must be for `audience` (the CA's public URL where none is named), no older than `max_age`, and have these
@@ -138,7 +134,7 @@ class OidcProof(_Section):
     issuer: str = Field(min_length=1, max_length=1024)
     audience: str = Field(default="", max_length=1024)
     algorithms: tuple[_Algorithm, ...] = Field(default=("RS256", "ES256"), min_length=1)
-    claims: dict[str, _Value | tuple[_Value, ...]] = {}
+    claims: dict[str, _Value | tuple[_Value, ...]] = Field(default={})
     max_age: Duration = timedelta(hours=1)
     one_time: bool = False
     key_bound: bool = False
@@ -165,7 +161,7 @@ class OidcProof(_Section):
         return self
 
 
-class X5cProof(_Section):
+class X5cProof(Section):
     """JWTs that carry a certificate of another CA, whose roots are in `roots` (PEM), and that its key signed.
 
     Their issuer is `x5c:` and this section's name. They are for `audience` (the CA's public URL where none is named),
@@ -182,13 +178,13 @@ class X5cProof(_Section):
 ProofName = Annotated[str, Field(pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$", max_length=32)]
 
 
-class Proofs(_Section):
+class Proofs(Section):
     """Which proofs of identity open an enrolment: one-time tokens, live certificates, and each that is named here."""
 
     token: bool = True
     certificate: bool = True
-    oidc: dict[ProofName, OidcProof] = {}
-    x5c: dict[ProofName, X5cProof] = {}
+    oidc: dict[ProofName, OidcProof] = Field(default={})
+    x5c: dict[ProofName, X5cProof] = Field(default={})
 
     @model_validator(mode="after")
     def _check_issuers(self) -> Proofs:
@@ -200,13 +196,13 @@ class Proofs(_Section):
         return self
 
 
-class Policy(_Section):
+class Policy(Section):
     """The operator's rules, in Cedar (`ca.policy.rules`): `file` is read at the start; without it nothing is denied."""
 
     file: Path | None = None
 
 
-class Hook(_Section):
+class Hook(Section):
     """What authorization servers are told: no token bound to a certificate lives longer than `token_lifetime`."""
 
     token_lifetime: Duration = timedelta(minutes=5)
@@ -240,6 +236,7 @@ class Settings(BaseSettings):
     proofs: Proofs = Proofs()
     hook: Hook = Hook()
     policy: Policy = Policy()
+    gateway: Gateway = Gateway()
 
     @classmethod
     def load(cls) -> Settings:
@@ -288,10 +285,13 @@ class Settings(BaseSettings):
     @field_validator("listen", "status_listen")
     @classmethod
     def _check_listener(cls, value: str) -> str:
-        match = _LISTEN.fullmatch(value)
-        if match is None or not 0 < int(match[2]) < 65536:
-            raise ValueError("must be host:port")
-        return value
+        return host_and_port(value)
+
+    @model_validator(mode="after")
+    def _check_workers(self) -> Settings:
+        if self.workers > 1 and self.gateway.listen.startswith(UNIX):
+            raise ValueError("gateway.listen must be host:port with several workers: they share a port, and no path")
+        return self
 
     def completed(self) -> Settings:
         """The same settings with every default that follows from another one filled in."""
@@ -322,12 +322,6 @@ class Settings(BaseSettings):
     def softhsm_directory(self) -> Path:
         """Where the embedded SoftHSM keeps its configuration and tokens."""
         return self.home / "token"
-
-
-def split_listener(listener: str) -> tuple[str, int]:
-    """`host:port` to its halves; an IPv6 address stands in brackets."""
-    host, _, port = listener.rpartition(":")
-    return host.strip("[]"), int(port)
 
 
 _ANY = "NAME"

@@ -8,11 +8,16 @@ idle ones make room for new ones: a caller that means it is served, however many
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import resource
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from heapq import nsmallest
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -133,6 +138,15 @@ class PatientServer(uvicorn.Server):
             _log.warning("connections_overdue", count=len(overdue), open=len(self.server_state.connections))
 
 
+class SideServer(PatientServer):
+    """One beside the process's own server, in the same loop: that one hears the signals, and ends this one."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """None of them."""
+        yield
+
+
 def listener(host: str, port: int, *, shared: bool = False) -> socket.socket:
     """A bound socket; a `shared` one on a port that other processes of the same user bind too. Raises `OSError`."""
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -146,6 +160,40 @@ def listener(host: str, port: int, *, shared: bool = False) -> socket.socket:
         bound.close()
         raise
     return bound
+
+
+def local_listener(path: str) -> socket.socket:
+    """A bound socket in the file system, for its owner and group, in place of one that nobody serves any more.
+
+    Raises `OSError`.
+    """
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _clear(path)
+        previous = os.umask(0o117)
+        try:
+            bound.bind(path)
+        finally:
+            os.umask(previous)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _clear(path: str) -> None:
+    """Takes away the socket of a process that is gone. Raises `OSError` for one that is served, or no socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except FileNotFoundError:
+            return
+        except ConnectionRefusedError:
+            if not Path(path).is_socket():
+                raise
+            Path(path).unlink()
+            return
+    raise OSError(errno.EADDRINUSE, "another process serves it")
 
 
 def allow_descriptors() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any
 
 import structlog
 import uvicorn
@@ -19,19 +21,24 @@ from ca.authority.authority import Authority
 from ca.authority.publisher import Publisher
 from ca.authority.replica import Replica
 from ca.authority.upkeep import Upkeep
-from ca.config import Misconfigured, Settings, split_listener
+from ca.config import Misconfigured, Settings
+from ca.hook.lookups import Lookups
 from ca.hsm import TokenFault
 from ca.pki.certificate import Issuer
 from ca.proofs.providers import Providers
 from ca.refusals import Reason, Refused
+from ca.sections import UNIX, split_listener
 from ca.store import durability, schema
 from ca.store.journal import Journal
 from ca.store.transaction import Database
 from ca.tls import Tls
 from ca.web.app import build
-from ca.web.peer import PeerProtocol
+from ca.web.peer import Application, PeerProtocol
 
 _KEEP_ALIVE_SECONDS = 30
+_GATEWAY_KEEP_ALIVE_SECONDS = 600
+"""Longer than proxies keep an idle connection: who closes it first is the one that knows that it is idle."""
+
 _SHUTDOWN_SECONDS = 10
 
 _log = structlog.get_logger("remit.server")
@@ -108,30 +115,61 @@ async def _run(settings: Settings, authority: Authority, replica: Replica, life:
         ),
     )
     app = build(authority, publisher, _lifespan(publisher, upkeep, providers), providers)
-    try:
-        listener = listening.listener(*split_listener(settings.listen), shared=settings.workers > 1)
-    except OSError as error:
-        raise NotReady(f"It cannot listen on {settings.listen} ({error.strerror}).") from error
-    config = uvicorn.Config(
-        app,
-        http=PeerProtocol,
-        ssl_context_factory=lambda *_: tls.context,
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+    listener = _bound(settings.listen, shared=settings.workers > 1)
+    server = listening.PatientServer(_config(app, http=PeerProtocol, ssl_context_factory=lambda *_: tls.context))
+    async with _gateway(settings, authority, app.lookups):
+        _log.info("serving", url=settings.public_url)
+        life.begins(server)
+        try:
+            await server.serve([listener])
+        finally:
+            with suppress(Refused):  # without the database: its lease lapses
+                await publisher.leave()
+
+
+@asynccontextmanager
+async def _gateway(settings: Settings, authority: Authority, lookups: Lookups) -> AsyncIterator[None]:
+    """The listener for gateways, where there is one, for as long as the API's is open."""
+    at = settings.gateway.listen
+    if not at:
+        yield
+        return
+    app = assembly.gateway(settings, authority, lookups)
+    listener = _bound(at, shared=settings.workers > 1)
+    config = _config(
+        app, http=listening.PatientProtocol, lifespan="off", timeout_keep_alive=_GATEWAY_KEEP_ALIVE_SECONDS
     )
-    _log.info("serving", url=settings.public_url)
-    server = listening.PatientServer(config)
-    life.begins(server)
+    server = listening.SideServer(config)
+    serving = asyncio.create_task(server.serve([listener]))
+    _log.info("serving_gateways", listen=at)
     try:
-        await server.serve([listener])
+        yield
     finally:
-        with suppress(Refused):  # without the database: its lease lapses
-            await publisher.leave()
+        server.should_exit = True
+        await serving
+
+
+def _bound(at: str, *, shared: bool) -> socket.socket:
+    """A listener's socket. Raises `NotReady`."""
+    try:
+        if at.startswith(UNIX):
+            return listening.local_listener(at.removeprefix(UNIX))
+        return listening.listener(*split_listener(at), shared=shared)
+    except OSError as error:
+        raise NotReady(f"It cannot listen on {at} ({error.strerror or error}).") from error
+
+
+def _config(app: Application, **more: Any) -> uvicorn.Config:
+    common = {
+        "ws": "none",
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "proxy_headers": False,
+        "timeout_keep_alive": _KEEP_ALIVE_SECONDS,
+        "timeout_graceful_shutdown": _SHUTDOWN_SECONDS,
+    }
+    return uvicorn.Config(app, **{**common, **more})
 
 
 async def _publish(publisher: Publisher) -> None:

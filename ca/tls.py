@@ -20,8 +20,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from ca.authority import infrastructure
 from ca.authority.authority import Authority
-from ca.config import Settings, split_listener
+from ca.config import Settings
 from ca.pki.keys import PublicKey, narrow
+from ca.sections import split_listener
 
 
 class Tls:

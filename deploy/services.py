@@ -8,7 +8,8 @@ import time
 import urllib.error
 import urllib.request
 
-from ca.config import Misconfigured, Settings, split_listener
+from ca.config import Misconfigured, Settings
+from ca.sections import split_listener
 
 _SECONDS = 60
 

@@ -17,9 +17,10 @@ from typing import Any
 import uvicorn
 
 from ca import listening, logs
-from ca.config import Misconfigured, Settings, split_listener
+from ca.config import Misconfigured, Settings
 from ca.hsm import Signer, TokenFault
 from ca.hsm.owner import Owner
+from ca.sections import split_listener
 from ca.store.status import StatusReader
 from ca.store.watch import Watcher
 from ocsp.app import App

@@ -13,6 +13,7 @@ from ca.authority.revoke import Order, order_of, revoke_within
 from ca.identifiers import AgentId, TaskId, TenantId, Thumbprint
 from ca.pki.extensions import MAX_OCTETS, AgentTask
 from ca.policy.ceiling import Principal, Task, TaskState
+from ca.policy.details import NO_DETAILS
 from ca.policy.reach import Narrower, Reach
 from ca.refusals import Reason, Refused
 from ca.store import audit, details, tasks
@@ -73,7 +74,8 @@ def narrow(
     """Takes away from a running task: what is renewed, delegated or asked about from now on has no more than this.
 
     Raises `Refused`: NOT_FOUND, TASK_ENDED, LIFETIME_REFUSED for a later deadline or one in the past,
-    SCOPE_EXCEEDED, RESOURCE_EXCEEDED, DETAILS_EXCEEDED for what the task does not have.
+    SCOPE_EXCEEDED, RESOURCE_EXCEEDED, DETAILS_EXCEEDED for what the task does not have, MALFORMED for no details at
+    all where it has some.
     """
 
     def act(connection: Connection) -> TaskRecord:
@@ -81,6 +83,11 @@ def narrow(
         current = _there(tasks.take(connection, tenant, task), tenant, task)
         if current.task.state is not TaskState.RUNNING:
             raise Refused(Reason.TASK_ENDED, f"The task {task} has ended, and stays as it was.")
+        if asked.details == NO_DETAILS and current.task.reach.details:
+            # Of a task that never had details, they are no limit: this one would look the same from then on.
+            raise Refused(
+                Reason.MALFORMED, "A task that has authorization details keeps one; to allow nothing, cancel it."
+            )
         until = (deadline or current.task.deadline).replace(microsecond=0)
         if not now < until <= current.task.deadline:
             raise Refused(Reason.LIFETIME_REFUSED, "A deadline is only brought forward; to end a task now, cancel it.")

@@ -35,6 +35,11 @@ class ByKey:
 
 
 @dataclass(frozen=True, slots=True)
+class ByListener:
+    """Whoever reached the listener that is for gateways alone: it has no name, and may ask about every tenant."""
+
+
+@dataclass(frozen=True, slots=True)
 class OfThumbprint:
     """The certificate with this SHA-256; `der` where it was sent whole."""
 
@@ -57,7 +62,7 @@ class OfSerial:
     serial: Serial
 
 
-Caller = ByCertificate | ByKey
+Caller = ByCertificate | ByKey | ByListener
 About = OfThumbprint | OfKey | OfSerial
 
 
@@ -88,6 +93,8 @@ class Found:
     subject: Subject | None = None
     foreign: bool = False
 
+
+_GATEWAY = Asker(Role.RELYING_PARTY, RelyingParty(OperatorName("gateway"), sees_reasons=True))
 
 _Records = Mapping[Thumbprint, CertificateRecord]
 
@@ -131,6 +138,7 @@ def _askers(
     callers, now = {one.caller for one in inquiries}, authority.clock()
     keyed = relying_parties.by_keys(connection, {one.key for one in callers if isinstance(one, ByKey)})
     askers: dict[Caller, Asker] = {ByKey(key): Asker(Role.RELYING_PARTY, party) for key, party in keyed.items()}
+    askers[ByListener()] = _GATEWAY
     live = {one: _operator(records.get(one.x5t), now) for one in callers if isinstance(one, ByCertificate)}
     names = {name for name in live.values() if name is not None}
     roles, parties = operators.roles(connection, names), relying_parties.named(connection, names)

@@ -1,23 +1,19 @@
-"""`POST /v1/as/introspect` and `.../bind`: asked at every token and every call, so it stands before the framework.
-
-Questions that wait together are looked up together, in one view of the database that is younger than all of them.
-"""
+"""`POST /v1/as/introspect` and `.../bind`: asked at every token and every call, so it stands before the framework."""
 
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 
 from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 
 from ca.authority.authority import Authority
-from ca.batch import Batch
-from ca.hook import answers, inquiry
+from ca.hook import answers
 from ca.hook.answers import Answer
 from ca.hook.bind import bind
-from ca.hook.inquiry import Asker, ByCertificate, ByKey, Caller, Found, Inquiry
+from ca.hook.inquiry import Asker, ByCertificate, ByKey, Caller, Inquiry
+from ca.hook.lookups import Lookups
 from ca.identifiers import Thumbprint
 from ca.policy import binding
 from ca.policy.binding import Denied, Wanted
@@ -38,14 +34,16 @@ _ROLES = frozenset(role for role, acts in PERMISSIONS.items() if Act.ASK in acts
 
 
 class Hook:
-    """An ASGI application that answers these itself and passes everything else on."""
+    """An ASGI application that answers these itself and passes everything else on.
+
+    Its `lookups` are for all who ask in this process.
+    """
 
     def __init__(self, app: Application, authority: Authority) -> None:
         self._app = app
         self._authority = authority
         self._acts = {INTROSPECT: self._introspect, BIND: self._bind}
-        self._reading = ThreadPoolExecutor(1, "hook-reader")
-        self._lookups: Batch[Inquiry, Found] = Batch(self._look_up)
+        self.lookups = Lookups(authority)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The status is about the call; what a certificate is worth is in the body."""
@@ -67,7 +65,7 @@ class Hook:
 
     async def _introspect(self, scope: Scope, headers: Headers, body: bytes) -> Answer:
         question = parsed(Question, headers.get("content-type", ""), body)
-        found = await self._lookups.ask(Inquiry(_caller(scope, headers), question.about()))
+        found = await self.lookups.ask(Inquiry(_caller(scope, headers), question.about()))
         told, subject, now = _permitted(found.asker).party.sees_reasons, found.subject, self._authority.clock()
         if subject is None:
             return answers.denied(answers.unknown(foreign=found.foreign), told=told)
@@ -85,13 +83,6 @@ class Hook:
         )
         _permitted(bound.asker)
         return bound.answer or {}
-
-    async def _look_up(self, inquiries: list[Inquiry]) -> list[Found]:
-        return await asyncio.get_running_loop().run_in_executor(self._reading, self._read, inquiries)
-
-    def _read(self, inquiries: list[Inquiry]) -> list[Found]:
-        with self._authority.database.read() as connection:
-            return inquiry.look_up(self._authority, connection, inquiries)
 
     def _response(self, answer: Answer) -> Response:
         return JSONResponse(answer, headers={"Cache-Control": answers.cache_control(answer, self._authority.clock())})

@@ -9,7 +9,8 @@ import pytest
 from pydantic import BaseModel
 
 import ca
-from ca.config import DOCUMENTATION_ARC, Misconfigured, Settings, _known_variables, split_listener
+from ca.config import DOCUMENTATION_ARC, Misconfigured, Settings, _known_variables
+from ca.sections import split_listener
 from softhsm.locate import ModuleMissing
 
 
@@ -400,3 +401,58 @@ def test_a_misspelt_variable_of_a_named_section_is_refused_with_the_nearest(
 def test_a_wrong_proof_is_refused_by_its_name(section: str, sentence: str) -> None:
     written(f"[proofs.{section}\n")
     assert refusal().splitlines()[-1].startswith(sentence) or refusal().startswith(sentence)
+
+
+GATEWAY = '[gateway]\ncertificate_header = "Client-Cert"\ncertificate_form = "rfc9440"\n'
+
+
+def test_gateways_are_not_listened_to_by_default() -> None:
+    assert Settings.load().gateway.listen == ""
+
+
+@pytest.mark.parametrize(
+    "listen", ["unix:/run/remit/gateway", "127.0.0.1:9000", "127.9.9.9:1", "[::1]:9000", "localhost:9000"]
+)
+def test_gateways_ask_where_nobody_else_comes(listen: str) -> None:
+    written(f'{GATEWAY}listen = "{listen}"\n')
+    gateway = Settings.load().gateway
+    assert (gateway.listen, gateway.certificate_header, gateway.certificate_form) == (listen, "client-cert", "rfc9440")
+
+
+@pytest.mark.parametrize(
+    "listen", ["0.0.0.0:9000", "10.0.0.1:9000", "[::]:9000", "[2001:db8::1]:9000", "gateway.example:9000"]
+)
+def test_where_others_come_must_be_meant(listen: str) -> None:
+    written(f'{GATEWAY}listen = "{listen}"\n')
+    assert "others can reach" in refusal()
+    written(f'{GATEWAY}listen = "{listen}"\nallow_public = true\n')
+    assert Settings.load().gateway.listen == listen
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ('listen = "127.0.0.1:9000"', "never guessed"),
+        ('listen = "127.0.0.1:9000"\ncertificate_header = "Client-Cert"', "never guessed"),
+        ('listen = "127.0.0.1:9000"\ncertificate_form = "xfcc"', "never guessed"),
+        ('certificate_form = "any"', "gateway.certificate_form"),
+        ('certificate_header = "Client_Cert"', "hyphens"),
+        ('certificate_header = "Client-Cert, X-Other"', "hyphens"),
+    ],
+)
+def test_which_header_has_the_certificate_is_said_once(settings: str, sentence: str) -> None:
+    written(f"[gateway]\n{settings}\n")
+    assert sentence in refusal()
+
+
+@pytest.mark.parametrize("listen", ["unix:", "unix:run/gateway", "9000", "127.0.0.1:0"])
+def test_where_gateways_ask_is_an_address(listen: str) -> None:
+    written(f'{GATEWAY}listen = "{listen}"\n')
+    assert "host:port" in refusal()
+
+
+def test_several_workers_share_no_path() -> None:
+    written(f'workers = 2\n{GATEWAY}listen = "unix:/run/remit/gateway"\n')
+    assert "several workers" in refusal()
+    written(f'workers = 2\n{GATEWAY}listen = "127.0.0.1:9000"\n')
+    assert Settings.load().workers == 2

@@ -9,6 +9,8 @@ from ca.authority import tasks
 from ca.authority.tasks import LONGEST
 from ca.identifiers import TaskId, TenantId, Thumbprint
 from ca.policy.ceiling import TaskState
+from ca.policy.details import NO_DETAILS, Details
+from ca.policy.reach import Narrower
 from ca.refusals import Reason, Refused
 from ca.store.status import Good, Revoked
 from ca.store.tasks import TaskRecord
@@ -147,3 +149,18 @@ def test_overdue_tasks_expire_and_the_others_run_on(ready: Stage) -> None:
     assert tasks.expire(ready.authority) == []
     [entry] = ready.audited("task.expired")
     assert entry.actor == "authority"
+
+
+def test_a_limit_is_not_narrowed_away(ready: Stage) -> None:
+    """Without any details a task would be one that they never limited."""
+    details = Details.of([{"type": "mcp", "actions": ["a", "b"]}])
+    ready.task("limited", details=details.items)
+    less = Narrower(details=Details.of([{"type": "mcp", "actions": ["a"]}]))
+    with pytest.raises(Refused) as caught:
+        tasks.narrow(ready.authority, TENANT, TaskId("limited"), Narrower(details=NO_DETAILS), None, "ops")
+    assert caught.value.reason is Reason.MALFORMED
+    assert found(ready, "limited").task.reach.details == details
+    tasks.narrow(ready.authority, TENANT, TaskId("limited"), less, None, "ops")
+    assert found(ready, "limited").task.reach.details == less.details
+    ready.task("free")
+    tasks.narrow(ready.authority, TENANT, TaskId("free"), Narrower(details=NO_DETAILS), None, "ops")
