@@ -18,12 +18,11 @@ from tests.interop.delays.stunnel import Stunnel, StunnelWithoutResumption
 from tests.interop.delays.table import DOCUMENT, table
 from tests.world import World
 
+pytestmark = pytest.mark.slow
+
 Delays = Mapping[type[Client], Future[Delay]]
 
-LONG = 10.0
-PARAMETERS = [
-    pytest.param(each, id=each.__name__, marks=[pytest.mark.slow] if each.seconds > LONG else []) for each in CLIENTS
-]
+PARAMETERS = [pytest.param(each, id=each.__name__) for each in CLIENTS]
 AFTERMATHS = {
     NginxOcsp: Aftermath("served", "refused"),
     NginxOcspCache: Aftermath("served", "refused"),

@@ -27,6 +27,8 @@ from tests.interop.gateway.backend import Backend
 from tests.interop.gateway.proxies import HOST, KINDS, NAME, Kind, Site
 from tests.world import World, free_port, key_and_csr
 
+pytestmark = pytest.mark.slow
+
 RESOURCE = "https://mcp.example.com/mcp"
 DETAILS = [{"type": "mcp", "locations": [RESOURCE], "actions": ["tools/call"], "datatypes": ["read_file"]}]
 READ = {"Mcp-Method": "tools/call", "Mcp-Name": "read_file"}
