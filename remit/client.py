@@ -22,6 +22,9 @@ class Client:
     def __init__(self, url: str, context: ssl.SSLContext, *, wait: float = 0.0) -> None:
         self._url = url.rstrip("/")
         self._wait = wait
+        if not _is_https(self._url):
+            # The root is public: over plain HTTP its fingerprint would prove nothing of who takes the token.
+            raise Failed(f"{self._url} is no https URL: nothing is sent to an authority in the clear.", status=400)
         self._http = httpx2.Client(base_url=self._url, verify=context, timeout=_TIMEOUT_SECONDS, trust_env=False)
 
     def __enter__(self) -> Self:
@@ -124,3 +127,11 @@ def _failure(answer: httpx2.Response) -> Failed:
         return Failed(str(problem["detail"]), str(problem["type"]), **about)
     except (ValueError, KeyError, TypeError):
         return Failed(f"The authority answered {answer.status_code} without saying why.", **about)
+
+
+def _is_https(url: str) -> bool:
+    try:
+        parsed = httpx2.URL(url)
+    except httpx2.InvalidURL:
+        return False
+    return parsed.scheme == "https" and bool(parsed.host) and not parsed.userinfo
